@@ -1,0 +1,297 @@
+"""``DerivedAsset``: the whole run, from the check of its facts to the writing of its files."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from asset_provenance.errors import UsageError
+from asset_provenance.records import ProcessRecord
+from asset_provenance.run import Request, Run, bound_arguments
+from asset_provenance.tracking import InputLike, calling_file, check_callable, check_process_type
+
+__all__ = ["DerivedAsset"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Arguments = Mapping[str, Any]
+
+_PROCESS_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+
+
+class DerivedAsset:
+    """Records a run as it happens, and writes the metadata of its results when it ends.
+
+    A context manager around a block, a decorator of a ``main`` function, or, where a block cannot
+    span the code (cells of a notebook), :meth:`start` and :meth:`finish`.
+
+    Parameters
+    ----------
+    process_name
+        Short label in the derived name: letters, digits and hyphens.
+    inputs
+        Primary inputs: names, ``s3://`` URLs, paths, or the schema's ``DataAsset`` and
+        ``CombinedData``. None: those that the run is seen to use, and what only they can supply is
+        then checked at the end. ``()``: none. As a decorator, also a function of the bound
+        arguments.
+    reference_inputs
+        Atlases, models, lookup tables: never subjects or acquisitions, never in ``source_data``.
+    base_name
+        Required when the result has no single raw root, refused otherwise; no underscore.
+    output_dir
+        Default ``/results`` in a capsule, else ``./results``. As a decorator, also a function of
+        the bound arguments.
+    process_type
+        Given, the block itself is a process, the parent of those inside it. Not given, it becomes
+        one of type Analysis when nothing inside was tracked.
+    parameters
+        The block's parameters: a mapping, ``argparse.Namespace``, dataclass or pydantic model; as
+        a decorator, also a function of the bound arguments. Without it, the arguments of the
+        decorated function, else those of the command line.
+    inherit
+        ``"auto"``, ``"files"`` or ``"none"``: where metadata are inherited from. (``"docdb"`` is
+        not available in this version.)
+    on_failure
+        What a run that raises leaves: ``"journal"``, only its record; ``"write"``, metadata with
+        the failure in the notes. The exception itself goes on unchanged.
+    overwrite
+        Replace metadata files that are in the way, not only those this package wrote for the same
+        ``process_name``.
+    strict
+        Raise at the end when the metadata cannot be written, instead of logging it.
+    fragment
+        Not available in this version.
+    project_name, investigators, funding_source, modalities, institution, license, group, tags
+        Fields of the schema's ``DataDescription``: its objects, or plain texts such as ``"AIND"``,
+        ``"ecephys"``, ``"NIMH:RF1MH123"``, ``"CC-BY-4.0"``, a person's name.
+    restrictions, data_summary, data_level, creation_time
+        Likewise; ``data_level`` is derived or simulated.
+    experimenters
+        The people who ran it.
+    pipelines, pipeline_name
+        The schema's ``Code`` objects (or mappings of their fields), and the one among them that
+        this run is part of.
+
+    Attributes
+    ----------
+    name : str or None
+        The asset's name; None before it is started, and until the end where only the run itself
+        can tell its inputs.
+    output_dir : pathlib.Path or None
+        Where it is written; None before it is started.
+    records : tuple of ProcessRecord
+        The ended processes, in the order of their start.
+
+    Raises
+    ------
+    UsageError
+        At once, for a mistake in the call.
+    PreflightError
+        When it is started, for everything that is missing or malformed, all at once.
+    StorageError
+        When it is started, if the output folder cannot be written to or another run has it.
+    AssemblyError, StorageError
+        When it ends, with ``strict=True`` only.
+
+    Examples
+    --------
+    >>> from asset_provenance import DerivedAsset
+    >>> with DerivedAsset("unit-tuning", inputs="/data/my-recording"):  # doctest: +SKIP
+    ...     tuning_curves()
+    """
+
+    def __init__(
+        self,
+        process_name: str,
+        *,
+        inputs: InputLike | Collection[InputLike] | Callable[[Arguments], object] | None = None,
+        reference_inputs: InputLike | Collection[InputLike] = (),
+        base_name: str | None = None,
+        output_dir: str | os.PathLike[str] | Callable[[Arguments], object] | None = None,
+        process_type: str | None = None,
+        parameters: object = None,
+        inherit: str = "auto",
+        on_failure: str = "journal",
+        overwrite: bool = False,
+        strict: bool = False,
+        fragment: bool = False,
+        project_name: str | None = None,
+        investigators: object = None,
+        funding_source: object = None,
+        modalities: object = None,
+        institution: object = None,
+        license: object = None,  # noqa: A002 - the schema's name
+        group: object = None,
+        tags: Sequence[str] | None = None,
+        restrictions: str | None = None,
+        data_summary: str | None = None,
+        data_level: object = None,
+        creation_time: datetime | str | None = None,
+        experimenters: object = None,
+        pipelines: object = None,
+        pipeline_name: str | None = None,
+    ) -> None:
+        if fragment:
+            raise UsageError("fragment=True is not available in this version")
+        if inherit == "docdb":
+            raise UsageError('inherit="docdb" is not available in this version; use "files"')
+        _check_choice("inherit", inherit, ("auto", "files", "none"))
+        _check_choice("on_failure", on_failure, ("journal", "write"))
+        _check_process_name(process_name)
+        self._run: Run | None = None
+        self._request = Request(
+            process_name=process_name,
+            inputs=inputs,
+            reference_inputs=reference_inputs,
+            base_name=base_name,
+            output_dir=output_dir,
+            process_type=None if process_type is None else check_process_type(process_type),
+            parameters=parameters,
+            inherit=inherit,
+            on_failure=on_failure,
+            overwrite=overwrite,
+            strict=strict,
+            facts={
+                "project_name": project_name,
+                "investigators": investigators,
+                "funding_source": funding_source,
+                "modalities": modalities,
+                "institution": institution,
+                "license": license,
+                "group": group,
+                "tags": tags,
+                "restrictions": restrictions,
+                "data_summary": data_summary,
+                "data_level": data_level,
+                "creation_time": creation_time,
+                "experimenters": experimenters,
+                "pipelines": pipelines,
+                "pipeline_name": pipeline_name,
+            },
+        )
+
+    @property
+    def name(self) -> str | None:
+        """The asset's name, where it is known already."""
+        return None if self._run is None else self._run.name
+
+    @property
+    def output_dir(self) -> Path | None:
+        """The folder that the asset is written to."""
+        return None if self._run is None else self._run.output_dir
+
+    @property
+    def records(self) -> tuple[ProcessRecord, ...]:
+        """The processes that have ended, in the order of their start."""
+        return () if self._run is None else self._run.recorder.records
+
+    def __enter__(self) -> Self:
+        """Check the facts and start recording."""
+        self._open(file=calling_file())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the run and write its metadata; an exception goes on unchanged."""
+        self._opened().close(error)
+
+    def start(self) -> Self:
+        """Start recording where a ``with`` block cannot span the code; see :meth:`finish`.
+
+        Returns
+        -------
+        DerivedAsset
+            Itself.
+        """
+        self._open(file=calling_file())
+        return self
+
+    def finish(self) -> None:
+        """End what :meth:`start` began, and write the metadata.
+
+        Raises
+        ------
+        UsageError
+            If it was not started.
+        """
+        self._opened().close(None)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a ``main`` function: each call of it is one asset."""
+        check_callable(function)
+
+        @functools.wraps(function)
+        def run_as_asset(*args: P.args, **kwargs: P.kwargs) -> R:
+            if self._run is not None and self._run.is_open:
+                return function(*args, **kwargs)  # main called itself: still the same asset
+            self._open(function=function, arguments=bound_arguments(function, args, kwargs))
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                self._opened().close(error)
+                raise
+            self._opened().close(None)
+            return result
+
+        return run_as_asset
+
+    def add_inputs(self, *refs: object) -> None:
+        """Add primary inputs that only the run itself could tell.
+
+        Warns at once when they change what is inherited, as an input of a second subject does.
+
+        Raises
+        ------
+        UsageError
+            If one means nothing, or the asset is not open.
+        """
+        self._opened().add_inputs(refs)
+
+    def add_outputs(self, *paths: str | os.PathLike[str]) -> None:
+        """Add files or folders that the run as a whole writes, inside the asset."""
+        self._opened().recorder.block.add_outputs(*paths)
+
+    def add_parameters(self, **values: object) -> None:
+        """Add parameters of the run as a whole."""
+        self._opened().recorder.block.add_parameters(**values)
+
+    def add_results(self, **values: object) -> None:
+        """Add results of the run as a whole."""
+        self._opened().recorder.block.add_results(**values)
+
+    def add_note(self, text: str) -> None:
+        """Add a note on the run as a whole."""
+        self._opened().recorder.block.add_note(text)
+
+    def _opened(self) -> Run:
+        if self._run is None or not self._run.is_open:
+            raise UsageError("the asset is not open: use it in a with block, or call start() first")
+        return self._run
+
+    def _open(self, **code: Any) -> None:
+        if self._run is not None and self._run.is_open:
+            raise UsageError("the asset is open already")
+        self._run = Run(self._request, **code)
+
+
+def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{option} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _check_process_name(name: object) -> None:
+    if isinstance(name, str) and _PROCESS_NAME.fullmatch(name):
+        return
+    cleaned = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") if isinstance(name, str) else ""
+    hint = f", for instance {cleaned!r}" if cleaned else ""
+    raise UsageError(f"process_name {name!r} may hold letters, digits and hyphens only{hint}")

@@ -1,0 +1,481 @@
+"""What a git work tree says of the code in it: remote, commit, uncommitted changes.
+
+A helper of :mod:`asset_provenance.capture.code`; the two are one collector.
+
+Git runs as a child process and not through GitPython: importing GitPython already runs
+``git version`` without a time limit, so a git that hangs would hang the user's program, and it
+offers no way to keep ``GIT_DIR`` and the like from the child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from asset_provenance.redaction import clean_url, contains_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Git", "WorkTree", "find_root", "printable"]
+
+_logger = logging.getLogger("asset_provenance")
+
+MAX_PATCH = 1_000_000
+"""A larger patch is not kept beside the metadata."""
+
+_MAX_OUTPUT = 64_000_000
+_MAX_NAMES = 10
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+# Only these of the user's GIT_ variables reach the child: the others (GIT_DIR, GIT_INDEX_FILE,
+# GIT_EXTERNAL_DIFF, ...) would make it look at another repository or run other programs.
+_KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
+
+_ENVIRONMENT = {
+    "GIT_OPTIONAL_LOCKS": "0",  # never write to the user's repository
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LITERAL_PATHSPECS": "1",
+    # A partial clone must not fetch what is missing: no network, no ssh, no credential helper.
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "LC_ALL": "C",
+}
+_OPTIONS = (
+    "--no-pager",
+    # Programs that a repository's own configuration could name.
+    *("-c", "core.fsmonitor=false"),
+    *("-c", f"core.hooksPath={os.devnull}"),
+    # Settings that would make the patch one that `git apply` does not take.
+    *("-c", "diff.noprefix=false"),
+    *("-c", "diff.mnemonicPrefix=false"),
+    *("-c", "diff.relative=false"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTree:
+    """What is known of one git work tree.
+
+    Parameters
+    ----------
+    root
+        Top folder of the work tree.
+    url
+        Of its remote, free of credentials; else a ``file://`` URI.
+    commit
+        Full commit of HEAD, or None where there is none or it cannot be read.
+    notes
+        Sentences on what the reader of the record must know besides.
+    answers
+        Whether git can be asked about single files of it.
+    """
+
+    root: str
+    url: str
+    commit: str | None
+    notes: tuple[str, ...]
+    answers: bool
+
+
+class Git:
+    """Asks git about work trees, within a time limit and without running anything of theirs.
+
+    Parameters
+    ----------
+    save_patch
+        Whether patches of uncommitted changes may be kept.
+    timeout
+        Seconds that all questions about one work tree may take together.
+
+    Attributes
+    ----------
+    patches : dict
+        The patches to keep, by full commit.
+    """
+
+    def __init__(self, *, save_patch: bool, timeout: float) -> None:
+        self._save_patch = save_patch
+        self._timeout = timeout
+        self._unusable: str | None = None
+        self.patches: dict[str, bytes] = {}
+
+    def work_tree(self, root: str) -> WorkTree:
+        """Find out what there is to know of the work tree with this top folder."""
+        ask = _Questions(root, self._timeout)
+        commit, branch = _read_head(root)
+        remote, url = _choose_remote(_read_config(root), branch)
+        notes: list[str] = []
+        changed: list[str] = []
+        untracked: list[str] = []
+        answers = shallow = False
+        try:
+            shallow = self._first_question(ask)
+            remote, url = ask.remote(branch)
+            commit, changed, untracked = ask.status()
+            answers = True
+        except _NoAnswerError as error:
+            notes.append(f"uncommitted changes were not looked for: {error}")
+            _logger.warning("%s: %s", printable(root), notes[-1])
+        url = _public_url(url, root, notes)
+        if commit is None:
+            no_commit = "the repository has no commits yet"
+            notes.append(no_commit if answers else "the commit could not be read")
+        elif answers and remote is not None:
+            notes.extend(_note_on_push(ask, commit, remote, shallow))
+        if changed:
+            notes.append(self._note_on_changes(ask, commit, changed))
+        if untracked:
+            count = _count(
+                len(untracked), "untracked file or folder is", "untracked files or folders are"
+            )
+            notes.append(f"{count} not in the commit: {_names(untracked)}")
+        return WorkTree(root, url, commit, tuple(notes), answers)
+
+    def is_committed(self, tree: WorkTree, path: str) -> bool | None:
+        """Tell whether a file (relative to the root) is in the commit; None if unknown."""
+        if tree.commit is None or not tree.answers:
+            return None
+        try:
+            found = _Questions(tree.root, self._timeout)(
+                "ls-tree", "-z", "--name-only", "--full-tree", tree.commit, "--", path
+            )
+        except _NoAnswerError:
+            return None
+        return bool(found)
+
+    def _first_question(self, ask: _Questions) -> bool:
+        """Ask what costs nothing; a git that does not run for it is not asked again.
+
+        Returns
+        -------
+        bool
+            Whether the clone is shallow.
+        """
+        if self._unusable:
+            raise _NoAnswerError(self._unusable)
+        try:
+            return ask("rev-parse", "--is-shallow-repository").strip() == b"true"
+        except _BrokenGitError as error:
+            self._unusable = str(error)
+            raise
+
+    def _note_on_changes(self, ask: _Questions, commit: str | None, changed: list[str]) -> str:
+        text = f"{_count(len(changed), 'file has', 'files have')} uncommitted changes"
+        if commit is None:
+            return f"{text}: {_names(changed)}"
+        try:
+            patch = ask.patch(commit)
+        except _NoAnswerError as error:
+            return f"{text}: {_names(changed)}; there is no patch of them: {error}"
+        if not self._save_patch:
+            reason = "as was asked"
+        elif len(patch) > MAX_PATCH:
+            reason = "being over 1 MB"
+        elif contains_secret(patch):
+            reason = "as it seems to hold a secret"
+        elif self.patches.setdefault(commit, patch) != patch:
+            reason = "as another work tree at the same commit has its own"
+        else:
+            return f"{text}, kept as provenance/uncommitted-{commit}.patch"
+        digest = hashlib.sha256(patch).hexdigest()
+        text += f": {_names(changed)}; the patch is not kept, {reason}"
+        return f"{text}; its SHA-256 is {digest}"
+
+
+def find_root(folder: str) -> str | None:
+    """Give the top folder of the git work tree around a folder, or None outside any."""
+    for candidate in (Path(folder), *Path(folder).parents):
+        if _git_folder(str(candidate)) is not None:
+            return str(candidate)
+    return None
+
+
+def printable(name: str | bytes) -> str:
+    """Give a file name as text that neither a terminal nor JSON stumbles over."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class _NoAnswerError(Exception):
+    """Git gave no answer; the text says why and holds nothing that git itself said."""
+
+
+class _BrokenGitError(_NoAnswerError):
+    """Git does not run here at all."""
+
+
+class _Questions:
+    """Questions to git about one work tree, which share one time limit."""
+
+    def __init__(self, root: str, timeout: float) -> None:
+        self._root = root
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+
+    def __call__(self, *command: str, accept: Sequence[int] = (0,)) -> bytes:
+        # Output goes to a file: however much it is, memory stays small, and a grandchild that
+        # outlives git and holds a pipe open cannot make us wait.
+        try:
+            with tempfile.TemporaryFile() as output:
+                status, errors = self._run(command, output)
+                output.seek(0)
+                answer = output.read()
+        except FileNotFoundError:
+            raise _BrokenGitError("git is not installed here") from None
+        except OSError as error:
+            raise _BrokenGitError(f"git cannot be run here ({error.strerror})") from None
+        if status in accept:
+            return answer
+        if b"dubious ownership" in errors or b"unsafe repository" in errors:
+            folder = printable(shlex.quote(self._root))
+            raise _NoAnswerError(
+                "git does not trust the folder, which belongs to another user; to allow it: "
+                f"git config --global --add safe.directory {folder}"
+            )
+        raise _NoAnswerError("git cannot read the repository")
+
+    def _run(self, command: Sequence[str], output: IO[bytes]) -> tuple[int, bytes]:
+        process = subprocess.Popen(
+            ["git", "-C", self._root, *_OPTIONS, *command],
+            env=_environment(self._root),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # so that what git started can be ended with it
+        )
+        try:
+            while True:
+                left = self._deadline - time.monotonic()
+                try:
+                    _, errors = process.communicate(timeout=max(0.0, min(left, 0.2)))
+                except subprocess.TimeoutExpired:
+                    if process.poll() is not None:
+                        return process.returncode, b""
+                    if left <= 0:
+                        raise _BrokenGitError(
+                            f"git did not answer within {self._timeout:g} s"
+                        ) from None
+                    if os.fstat(output.fileno()).st_size > _MAX_OUTPUT:
+                        raise _NoAnswerError("git's answer is too long") from None
+                else:
+                    return process.returncode, errors
+        finally:
+            _end(process)
+
+    def remote(self, branch: str | None) -> tuple[str | None, str | None]:
+        """Give name and URL of the remote that the branch follows, else origin, else the first."""
+        answer = self(
+            "config", "--null", "--get-regexp", r"^(remote\..*\.url|branch\..*\.remote)$",
+            accept=(0, 1),
+        )  # fmt: skip
+        config = [
+            (key, value)
+            for key, _, value in (os.fsdecode(x).partition("\n") for x in answer.split(b"\0") if x)
+        ]
+        name, url = _choose_remote(config, branch)
+        if name is not None:
+            # Asked for by name, since git rewrites URLs (url.<base>.insteadOf).
+            with contextlib.suppress(_NoAnswerError):
+                url = os.fsdecode(self("remote", "get-url", "--", name)).rstrip("\n")
+        return name, url
+
+    def status(self) -> tuple[str | None, list[str], list[str]]:
+        """Give the commit of HEAD, the changed files, and the untracked ones."""
+        answer = self(
+            "-c", "status.renames=false", "status", "--porcelain=v2", "--branch", "-z",
+            "--no-ahead-behind", "--untracked-files=normal", "--ignore-submodules=untracked",
+        )  # fmt: skip
+        commit: str | None = None
+        changed: list[str] = []
+        untracked: list[str] = []
+        # Fields before the path, by the kind of entry.
+        fields = {b"1": 8, b"2": 9, b"u": 10}
+        entries = iter(answer.split(b"\0"))
+        for entry in entries:
+            kind, _, rest = entry.partition(b" ")
+            if kind == b"#" and rest.startswith(b"branch.oid "):
+                oid = rest.removeprefix(b"branch.oid ").decode("ascii", "replace")
+                commit = oid if _OBJECT_ID.fullmatch(oid) else None
+            elif kind == b"?":
+                untracked.append(printable(rest))
+            elif kind in fields:
+                changed.append(printable(entry.split(b" ", fields[kind])[-1]))
+                if kind == b"2":
+                    next(entries, None)  # the name before it was renamed
+        return commit, changed, untracked
+
+    def patch(self, commit: str) -> bytes:
+        """Give the uncommitted changes as git writes them."""
+        return self(
+            "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv",
+            "--submodule=short", "--ignore-submodules=untracked", commit, "--",
+        )  # fmt: skip
+
+    def remote_branches(self, *conditions: str) -> list[str]:
+        """Give the names of the remote-tracking branches, all or those that meet conditions."""
+        answer = self("for-each-ref", "--format=%(refname)", *conditions, "refs/remotes")
+        return os.fsdecode(answer).splitlines()
+
+
+def _environment(root: str) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith(_KEPT_VARIABLES)
+    }
+    # A broken repository must not make git answer for the one around it.
+    return {**kept, **_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": os.path.dirname(root)}  # noqa: PTH120
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End git and whatever it started, and never wait long for that."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _note_on_push(ask: _Questions, commit: str, remote: str, shallow: bool) -> Iterator[str]:
+    try:
+        holders = ask.remote_branches("--contains", commit)
+        known = bool(holders or ask.remote_branches("--count=1"))
+    except _NoAnswerError:
+        return
+    if any(name.startswith(f"refs/remotes/{remote}/") for name in holders):
+        return
+    short = commit[:12]
+    if holders:
+        other = printable(holders[0].removeprefix("refs/remotes/"))
+        yield f"commit {short} is on no branch of the remote {printable(remote)}, but on {other}"
+    elif not known:
+        yield f"whether the remote has commit {short} is unknown: this clone knows no remote branch"
+    elif shallow:
+        yield f"whether the remote has commit {short} is unknown: the clone is shallow"
+    else:
+        yield f"commit {short} is on no remote branch: others cannot get it until it is pushed"
+
+
+def _choose_remote(
+    config: Iterable[tuple[str, str]], branch: str | None
+) -> tuple[str | None, str | None]:
+    urls: dict[str, str] = {}
+    upstream = None
+    for key, value in config:
+        if key.startswith("remote."):
+            urls.setdefault(key.removeprefix("remote.").removesuffix(".url"), value)
+        elif branch is not None and key == f"branch.{branch}.remote":
+            upstream = value
+    if upstream not in (None, ".") and upstream not in urls:
+        return None, upstream  # git allows a URL in the place of a remote's name
+    for name in (upstream, "origin", *urls):
+        if name is not None and name in urls:
+            return name, urls[name]
+    return None, None
+
+
+def _public_url(url: str | None, root: str, notes: list[str]) -> str:
+    """Give the URL of a remote without credentials; a ``file://`` URI where it is no other."""
+    if url is None:
+        notes.append("the repository has no remote")
+        return Path(root).as_uri()
+    cleaned = clean_url(url)
+    if cleaned.startswith("file://"):
+        return cleaned
+    if "://" in cleaned:
+        return printable(cleaned)
+    return Path(os.path.normpath(Path(root, cleaned))).as_uri()
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+# The rest reads `.git` without git, for where git is missing, hangs or refuses.
+
+
+def _text(path: Path) -> str:
+    """Give a small file's text; nothing for what is missing or not a plain file."""
+    try:
+        return path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
+    except OSError:
+        return ""
+
+
+def _git_folder(root: str) -> Path | None:
+    entry = Path(root, ".git")
+    text = _text(entry)
+    if text.startswith("gitdir:"):
+        return Path(root, text.removeprefix("gitdir:").strip())
+    with contextlib.suppress(OSError):
+        if (entry / "HEAD").exists():
+            return entry
+    return None
+
+
+def _common_folder(folder: Path) -> Path:
+    """Give where a linked worktree keeps what it shares with the others."""
+    return folder / _text(folder / "commondir").strip()
+
+
+def _read_head(root: str) -> tuple[str | None, str | None]:
+    """Give the commit of HEAD and the branch, as far as they can be read."""
+    folder = _git_folder(root)
+    if folder is None:
+        return None, None
+    common = _common_folder(folder)
+    value = _text(folder / "HEAD").strip()
+    branch = None
+    for _ in range(5):  # a symbolic ref may name another
+        if not value.startswith("ref:"):
+            break
+        ref = value.removeprefix("ref:").strip()
+        branch = branch or ref.removeprefix("refs/heads/")
+        value = (_text(folder / ref) or _text(common / ref)).strip() or _packed(common, ref)
+    return (value if _OBJECT_ID.fullmatch(value) else None), branch
+
+
+def _packed(common: Path, ref: str) -> str:
+    for line in _text(common / "packed-refs").splitlines():
+        commit, _, name = line.partition(" ")
+        if name == ref:
+            return commit
+    return ""
+
+
+def _read_config(root: str) -> list[tuple[str, str]]:
+    folder = _git_folder(root)
+    if folder is None:
+        return []
+    result: list[tuple[str, str]] = []
+    section = ""
+    for line in _text(_common_folder(folder) / "config").splitlines():
+        if header := re.match(r'\s*\[(\w+)\s+"(.*)"\]', line):
+            section = f"{header[1].lower()}.{header[2]}"
+        elif line.lstrip().startswith("["):
+            section = ""
+        elif section and (item := re.match(r"\s*(url|remote)\s*=\s*(.*)", line, re.IGNORECASE)):
+            result.append((f"{section}.{item[1].lower()}", item[2].strip().strip('"')))
+    return result

@@ -1,0 +1,277 @@
+"""Which data asset a name, an ``s3://`` URL or a path means, and what lies in the output folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.corefiles import DATA_DESCRIPTION, file_name, parse_json, read_bytes
+from asset_provenance.errors import UsageError
+from asset_provenance.records import InputRef
+from asset_provenance.redaction import redact_text
+
+__all__ = ["InputResolver", "ResolvedInput"]
+
+_S3_URL = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<asset>[^/?#]+)")
+_LONGEST_PATH = 4096
+_MOST_ITEMS = 100
+"""Of a sequence among the arguments, so many items at most are looked at for paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedInput:
+    """What a reference turned out to be.
+
+    Parameters
+    ----------
+    ref
+        The data asset, or None for a path below the output folder.
+    folder
+        The asset's root folder, where it is known.
+    read
+        For a path below the output folder, that path relative to it, in POSIX form.
+    """
+
+    ref: InputRef | None
+    folder: Path | None = None
+    read: str | None = None
+
+
+class InputResolver:
+    """Finds data assets below the data root, and paths below the output folder.
+
+    Parameters
+    ----------
+    data_root, output_dir
+        Absolute folders. Either may be a symlink, or lie behind a chain of them.
+    """
+
+    def __init__(self, data_root: Path, output_dir: Path) -> None:
+        self._data_root = _Root(data_root)
+        self._output_dir = _Root(output_dir)
+        self._names: dict[str, Path] = {}
+        self._names_stamp: tuple[int, ...] = ()
+        self._lock = threading.Lock()
+
+    def resolve(self, value: object) -> ResolvedInput:
+        """Find what a declared input means.
+
+        Parameters
+        ----------
+        value
+            A name, an ``s3://`` URL, a path, or an object like the schema's ``DataAsset`` or
+            ``CombinedData``. A text that is a folder below the data root is that folder; one that
+            exists below the output folder is what an earlier step wrote there; else one without a
+            separator is a name.
+
+        Raises
+        ------
+        UsageError
+            If it is none of these, or a path that does not exist.
+        """
+        if isinstance(value, str):
+            return self._resolve_text(value)
+        if isinstance(value, os.PathLike):
+            return self._resolve_path(_text_of(value))
+        return ResolvedInput(_from_schema(value))
+
+    def locate(self, ref: InputRef) -> Path | None:
+        """Give the folder of an asset that is known by name, if it lies below the data root."""
+        return None if ref.name is None else self._by_name(ref.name)
+
+    def find_paths(self, arguments: Mapping[str, Any]) -> Iterable[ResolvedInput]:
+        """Find the arguments that are existing paths below the data root, or ``s3://`` URLs.
+
+        Paths below the output folder do not count: as an argument they say nothing of whether the
+        process reads there or writes.
+        """
+        for value in arguments.values():
+            if isinstance(value, list | tuple):
+                candidates: Iterable[Any] = value[:_MOST_ITEMS]
+            else:
+                candidates = (value,)
+            for candidate in candidates:
+                found = self._find_path(candidate)
+                if found is not None:
+                    yield found
+
+    def _find_path(self, value: object) -> ResolvedInput | None:
+        if isinstance(value, str):
+            if "/" not in value or len(value) > _LONGEST_PATH or "\0" in value:
+                return None
+            if value.startswith("s3://"):
+                return self._resolve_s3(value)
+            text = value
+        elif isinstance(value, os.PathLike):
+            text = _text_of(value)
+        else:
+            return None
+        path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow symlinks
+        inside_data = self._data_root.relative(path)
+        if inside_data in (None, Path()) or self._output_dir.relative(path) is not None:
+            return None
+        return self._place(path) if path.exists() else None
+
+    def _resolve_text(self, text: str) -> ResolvedInput:
+        if not text.strip() or "\0" in text or "\n" in text:
+            raise UsageError(f"an input must be a name, an s3:// URL or a path, not {text!r}")
+        if text.startswith("s3://"):
+            return self._resolve_s3(text)
+        if "://" in text:
+            return ResolvedInput(InputRef(url=redact_text(text)))
+        below_data = self._data_root.path / text
+        if not Path(text).is_absolute() and below_data.is_dir():
+            return self._place(below_data)
+        below_output = self._output_dir.path / text
+        if not Path(text).is_absolute() and below_output.exists():
+            return self._place(below_output)
+        if "/" in text or os.sep in text or Path(text).exists():
+            return self._resolve_path(text)
+        folder = self._by_name(text)
+        return ResolvedInput(InputRef(name=text), folder)
+
+    def _resolve_path(self, text: str) -> ResolvedInput:
+        path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow symlinks
+        if not path.exists():
+            raise UsageError(f"input {path} does not exist")
+        return self._place(path)
+
+    @staticmethod
+    def _resolve_s3(url: str) -> ResolvedInput:
+        match = _S3_URL.match(url)
+        if match is None:
+            raise UsageError(
+                f"input {redact_text(url)} names no asset; write s3://<bucket>/<asset>/..."
+            )
+        return ResolvedInput(InputRef(name=match["asset"], url=match[0]))
+
+    def _place(self, path: Path) -> ResolvedInput:
+        """Say what an existing path belongs to."""
+        inside_output = self._output_dir.relative(path)
+        if inside_output is not None:
+            return ResolvedInput(None, read=inside_output.as_posix())
+        inside_data = self._data_root.relative(path)
+        if inside_data == Path():
+            raise UsageError(
+                f"input {path} is the data root itself; name the asset below it that is meant"
+            )
+        if inside_data is not None:
+            return self._below_data_root(self._data_root.path, inside_data)
+        # Outside both, only a description says where an asset begins.
+        for folder in (path, *path.parents):
+            if (folder / file_name(DATA_DESCRIPTION)).is_file():
+                return ResolvedInput(InputRef(name=_name_of(folder)), folder)
+        if path.is_dir():
+            return ResolvedInput(InputRef(name=path.name), path)
+        return ResolvedInput(InputRef(url=path.as_uri()))
+
+    @staticmethod
+    def _below_data_root(root: Path, inside: Path) -> ResolvedInput:
+        parts = inside.parts
+        for count in range(len(parts), 0, -1):
+            folder = root.joinpath(*parts[:count])
+            if (folder / file_name(DATA_DESCRIPTION)).is_file():
+                return ResolvedInput(InputRef(name=_name_of(folder)), folder)
+        first = root / parts[0]
+        return ResolvedInput(InputRef(name=first.name), first if first.is_dir() else None)
+
+    def _by_name(self, name: str) -> Path | None:
+        """Find the folder below the data root whose description bears a name."""
+        with self._lock:
+            stamp = self._data_root.stamp()
+            if stamp != self._names_stamp:
+                self._names = self._data_root.asset_names()
+                self._names_stamp = stamp
+            return self._names.get(name)
+
+
+class _Root:
+    """A folder together with the place that its symlinks lead to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._real = Path(os.path.realpath(path))
+
+    def relative(self, path: Path) -> Path | None:
+        """Give a path relative to this folder, or None when it lies outside."""
+        if path.is_relative_to(self.path):
+            return path.relative_to(self.path)
+        real = Path(os.path.realpath(path))
+        return real.relative_to(self._real) if real.is_relative_to(self._real) else None
+
+    def stamp(self) -> tuple[int, ...]:
+        """Give a value that changes when assets appear or disappear."""
+        try:
+            return (self.path.stat().st_mtime_ns,)
+        except OSError:
+            return ()
+
+    def asset_names(self) -> dict[str, Path]:
+        """Find every asset in the folder, and in those of its folders that are no asset."""
+        found: dict[str, Path] = {}
+        for folder in _folders(self.path):
+            inner = [folder] if _is_asset(folder) else [f for f in _folders(folder) if _is_asset(f)]
+            for asset in inner:
+                found.setdefault(_name_of(asset), asset)
+        return found
+
+
+def _is_asset(folder: Path) -> bool:
+    return (folder / file_name(DATA_DESCRIPTION)).is_file()
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _name_of(folder: Path) -> str:
+    """Give the asset's own name; its folder's, where the description has none that can be read."""
+    path = folder / file_name(DATA_DESCRIPTION)
+    try:
+        name = parse_json(read_bytes(path), path).get("name")
+    except (OSError, ValueError):
+        name = None
+    return name if isinstance(name, str) and name else folder.name
+
+
+def _text_of(path: os.PathLike[Any]) -> str:
+    return os.fsdecode(os.fspath(path))
+
+
+def _from_schema(value: object) -> InputRef:
+    """Take an object of the schema apart by its attributes, without importing the schema."""
+    members = getattr(value, "assets", None)
+    if isinstance(members, list | tuple) and members:
+        identifiers = getattr(value, "database_identifier", None)
+        return replace(
+            _single(value, required=False),
+            assets=tuple(_from_schema(member) for member in members),
+            description=getattr(value, "description", None),
+            database_identifier=(
+                {str(getattr(key, "value", key)): list(ids) for key, ids in identifiers.items()}
+                if isinstance(identifiers, Mapping)
+                else None
+            ),
+        )
+    return _single(value, required=True)
+
+
+def _single(value: object, *, required: bool) -> InputRef:
+    name, url = getattr(value, "name", None), getattr(value, "url", None)
+    for text in (name, url):
+        if text is not None and not isinstance(text, str):
+            name = url = None
+    if required and not name and not url:
+        raise UsageError(
+            "an input must be a name, an s3:// URL, a path, or the schema's DataAsset or "
+            f"CombinedData, not {type(value).__name__}"
+        )
+    return InputRef(name=name or None, url=redact_text(url) if url else None)

@@ -1,0 +1,41 @@
+"""Where the program runs: a Code Ocean capsule or another machine, and its folders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Folders", "default_folders"]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where inputs are found and results go."""
+
+    data_root: Path
+    output_dir: Path
+
+
+def default_folders(root: Path = Path("/"), environ: Mapping[str, str] | None = None) -> Folders:
+    """Give the folders of a capsule where this is one, else those below the working folder.
+
+    Parameters
+    ----------
+    root
+        Where a capsule has its ``data``, ``results`` and ``code`` folders. (Pipelines have no
+        ``/root``, so ``/root/capsule`` is no evidence.)
+    environ
+        Environment variables; default those of this program.
+    """
+    variables = os.environ if environ is None else environ
+    capsule = Folders(root / "data", root / "results")
+    said = "CO_CAPSULE_ID" in variables or "CO_COMPUTATION_ID" in variables
+    laid_out = capsule.data_root.is_dir() and capsule.output_dir.is_dir()
+    if laid_out and (said or (root / "code").is_dir()):
+        return capsule
+    return Folders(Path.cwd() / "data", Path.cwd() / "results")

@@ -1,0 +1,89 @@
+"""The names of the metadata files, and how files that come from elsewhere are read.
+
+An input asset is data from somebody else: a file in it is read only within bounds, and never
+followed out of the form it claims to have.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "CORE_FILES",
+    "DATA_DESCRIPTION",
+    "INHERITED_FILES",
+    "JOURNAL_FOLDER",
+    "LEGACY_FILES",
+    "MANIFEST",
+    "MAX_BYTES",
+    "PROVENANCE_FOLDER",
+    "file_name",
+    "parse_json",
+    "read_bytes",
+]
+
+DATA_DESCRIPTION = "data_description"
+INHERITED_FILES = ("subject", "procedures", "instrument", "acquisition", "quality_control")
+"""What one acquisition hands on, besides its processing."""
+CORE_FILES = (DATA_DESCRIPTION, "processing", *INHERITED_FILES, "model")
+"""The core files of aind-data-schema v2, by the name of their field in ``Metadata``."""
+LEGACY_FILES = ("session", "rig")
+"""Core files that only schema v1 had."""
+
+JOURNAL_FOLDER = ".asset-provenance"
+PROVENANCE_FOLDER = "provenance"
+MANIFEST = f"{PROVENANCE_FOLDER}/asset-provenance.json"
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Largest metadata file that is read."""
+
+
+def file_name(core_file: str) -> str:
+    """Give the standard file name of a core file."""
+    return f"{core_file}.json"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a metadata file of another asset.
+
+    Raises
+    ------
+    ValueError
+        If it is not a regular file, or larger than :data:`MAX_BYTES`.
+    OSError
+        If it cannot be read.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError(f"{path} is not a regular file")
+    if state.st_size > MAX_BYTES:
+        raise ValueError(
+            f"{path} has {state.st_size} bytes; metadata files of at most {MAX_BYTES} are read"
+        )
+    return path.read_bytes()
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """Read the JSON object that a metadata file holds.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or not an object; the message says in which line.
+    """
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not valid JSON: it is not UTF-8 text") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply to be metadata") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds {type(value).__name__}, not a JSON object")
+    return value

@@ -1,0 +1,1 @@
+"""Tracked calls on other processes and machines."""

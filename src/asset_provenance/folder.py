@@ -1,0 +1,79 @@
+"""The output folder while a run has it: made, locked, and given back as it should be."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asset_provenance.corefiles import JOURNAL_FOLDER
+from asset_provenance.errors import StorageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+__all__ = ["OutputFolder"]
+
+_LOCK = "lock"
+
+
+class OutputFolder:
+    """An output folder that this run alone may write metadata to.
+
+    Parameters
+    ----------
+    path
+        Absolute; made with its parents where it is missing.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made or written to, or another run has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        self._journals = path / JOURNAL_FOLDER
+        try:
+            self._journals.mkdir(parents=True, exist_ok=True)
+            self._lock = self._acquire()
+        except OSError as error:
+            self._forget()
+            raise StorageError(
+                f"the output folder {path} cannot be written to: {error.strerror or error}; make "
+                'it writable, or give another with DerivedAsset(..., output_dir="...")'
+            ) from error
+
+    def _acquire(self) -> BaseFileLock:
+        import filelock  # noqa: PLC0415 - imported when a run starts, not with the package
+
+        lock = filelock.FileLock(self._journals / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise StorageError(
+                f"another run has the output folder {self.path}; wait until it has ended, or give "
+                "each run a folder of its own"
+            ) from None
+        return lock
+
+    def give_back(self) -> None:
+        """Unlock; remove the journals' folder when nothing is left in it."""
+        # Removed while it is locked: nobody else can hold what is about to vanish.
+        with suppress(OSError):
+            if os.listdir(self._journals) == [_LOCK]:
+                (self._journals / _LOCK).unlink()
+                self._journals.rmdir()
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """Unlock, and leave no trace: the run does not start."""
+        self.give_back()
+        self._forget()
+
+    def _forget(self) -> None:
+        for folder in (self._journals, *self._made):
+            with suppress(OSError):
+                folder.rmdir()

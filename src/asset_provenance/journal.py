@@ -1,0 +1,225 @@
+"""The journal: what a run has recorded so far, on disk, whatever becomes of the program.
+
+A run has a folder of its own below ``<output_dir>/.asset-provenance/``, with one append-only file
+for each process of the operating system that writes. A line is one JSON object with a ``kind``:
+
+``asset``
+    The run as a whole; the first line of the first file.
+``start``
+    A process has started; everything known of it so far.
+``end``
+    A process has ended; its whole record.
+``close``
+    The run ended without metadata; why.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.corefiles import JOURNAL_FOLDER
+from asset_provenance.errors import StorageError
+from asset_provenance.records import (
+    RECORD_VERSION,
+    AssetRecord,
+    ProcessRecord,
+    process_from_json,
+    to_json,
+)
+
+__all__ = ["Journal", "read_entries"]
+
+_SYNC_DELAY = 0.5
+"""Seconds from a line to its being forced to the disk; the promise is one second."""
+
+_CLOSED = -1
+
+_log = logging.getLogger("asset_provenance")
+_open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+class Journal:
+    """The open journal of one run; every line is in the page cache when its method returns.
+
+    A journal that cannot be written (a full disk) says so once and lets the run go on.
+
+    Parameters
+    ----------
+    output_dir
+        The asset's folder.
+
+    Raises
+    ------
+    StorageError
+        If the folder or the file cannot be made.
+    """
+
+    def __init__(self, output_dir: Path) -> None:
+        self.folder = output_dir / JOURNAL_FOLDER / secrets.token_hex(6)
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise StorageError(
+                f"the journal cannot be kept in {self.folder.parent}: {error.strerror}"
+            ) from error
+        self._lock = threading.Lock()
+        self._failed = False
+        self._syncer: _Syncer | None = None
+        self._open_file()
+        _open_journals.add(self)
+
+    def _open_file(self) -> None:
+        self.writer = secrets.token_hex(4)
+        path = self.folder / f"{self.writer}.jsonl"
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageError(f"the journal {path} cannot be written: {error.strerror}") from error
+
+    def asset(self, record: AssetRecord) -> None:
+        """Note what the run is."""
+        self._append({"kind": "asset", "version": RECORD_VERSION, **to_json(record)})
+
+    def start(self, record: ProcessRecord) -> None:
+        """Note that a process has started."""
+        self._append({"kind": "start", **to_json(record)})
+
+    def end(self, record: ProcessRecord) -> None:
+        """Note that a process has ended, with all that is known of it."""
+        self._append({"kind": "end", **to_json(record)})
+
+    def close(self, reason: str) -> None:
+        """Note why the run ended without metadata, and stop writing."""
+        self._append({"kind": "close", "reason": reason})
+        self._stop()
+
+    def remove(self) -> None:
+        """Remove this run's folder; and the journals' folder, when nothing else is in it."""
+        self._stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def of_other_writers(self) -> Iterator[ProcessRecord]:
+        """Give the records that other processes of this run ended, for instance forked workers."""
+        for path in sorted(self.folder.glob("*.jsonl")):
+            if path.stem == self.writer:
+                continue
+            for entry in read_entries(path):
+                # A forked child that leaves its parent's blocks ends them too, but only for itself.
+                own = str(entry.get("id")).startswith(f"{path.stem}-")
+                if entry.pop("kind", None) == "end" and own:
+                    with suppress(ValueError, KeyError, TypeError):
+                        yield process_from_json(entry)
+
+    def sync(self) -> None:
+        """Force to the disk what has been written."""
+        with suppress(OSError):
+            os.fsync(self._file)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            if self._failed:
+                return
+            try:
+                # One write call a line: lines of threads and of a killed program stay whole.
+                written = os.write(self._file, line)
+                if written != len(line):
+                    raise OSError(None, "the line was written only in part")
+            except OSError as error:
+                self._failed = True
+                _log.warning(
+                    "the journal %s cannot be written (%s); the run goes on, but would be lost "
+                    "if it were killed",
+                    self.folder,
+                    error.strerror,
+                )
+                return
+            if self._syncer is None or not self._syncer.is_pending:
+                self._syncer = _Syncer(self)
+                try:
+                    self._syncer.start()
+                except RuntimeError:  # no thread can be had, for instance while Python shuts down
+                    self._syncer = None
+                    self.sync()
+
+    def _stop(self) -> None:
+        self.finish_sync()
+        _open_journals.discard(self)
+        with self._lock:
+            self._failed = True
+            if self._file != _CLOSED:
+                os.close(self._file)
+                self._file = _CLOSED
+
+    def finish_sync(self) -> None:
+        """Sync at once and end the thread that would have done so."""
+        syncer = self._syncer
+        if syncer is not None:
+            syncer.finish()
+
+    def continue_as_new_writer(self) -> None:
+        """Go on in a forked child: with a file and a lock of its own."""
+        self._lock = threading.Lock()
+        self._syncer = None
+        with suppress(OSError):
+            os.close(self._file)
+        try:
+            self._open_file()
+        except StorageError:
+            self._failed = True
+
+
+class _Syncer(threading.Thread):
+    """Lives for half a second after a line, then forces the file to the disk."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(name="asset-provenance-sync", daemon=True)
+        self._journal = journal
+        self._wake = threading.Event()
+        self.is_pending = True
+
+    def run(self) -> None:
+        self._wake.wait(_SYNC_DELAY)
+        # Lines that come after this belong to the next one.
+        self.is_pending = False
+        self._journal.sync()
+
+    def finish(self) -> None:
+        self._wake.set()
+        if self is not threading.current_thread():
+            self.join()
+
+
+def read_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the entries of one journal file; a line that a kill cut short is left out."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return
+    for line in content.split(b"\n"):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _before_fork() -> None:
+    # A thread of ours alive at a fork would warn from Python 3.12 on, and could hold a lock.
+    for journal in list(_open_journals):
+        journal.finish_sync()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)

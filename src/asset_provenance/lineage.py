@@ -1,0 +1,132 @@
+"""Names and dependencies of processes; pure functions over records and graphs.
+
+A graph is the schema's form: each process with the processes that it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from asset_provenance.records import ProcessRecord, ProcessStatus
+
+__all__ = ["Graph", "clean_graph", "common_path", "dependencies", "last_steps", "unique_names"]
+
+Graph = dict[str, list[str]]
+
+
+def unique_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """Give each name a form of its own: ``fit``, ``fit_1``, ``fit_2``.
+
+    Parameters
+    ----------
+    names
+        In the order in which they are to be counted.
+    taken
+        Names that none of them may have.
+    """
+    used = set(taken)
+    counts: dict[str, int] = {}
+    result = []
+    for name in names:
+        unique, count = name, counts.get(name, 0)
+        while unique in used:
+            count += 1
+            unique = f"{name}_{count}"
+        counts[name] = count
+        used.add(unique)
+        result.append(unique)
+    return result
+
+
+def dependencies(records: Sequence[ProcessRecord]) -> Graph:
+    """Find which process depends on which, by the records' ids; only what was seen or said.
+
+    A process depends on each that had ended before it started and wrote where it reads, and a
+    parent on its direct children that completed. A process that reads what it or its parents write
+    does not depend on them.
+    """
+    by_id = {record.id: record for record in records}
+    graph: Graph = {record.id: [] for record in records}
+    writers = [record for record in records if record.outputs]
+    for reader in records:
+        if reader.reads:
+            above = _ancestors(reader, by_id)
+            graph[reader.id].extend(
+                writer.id
+                for writer in writers
+                if writer.id not in above and _had_ended(writer, reader) and _meet(writer, reader)
+            )
+    for child in records:
+        parent = child.parent_id
+        if parent in graph and child.status is ProcessStatus.COMPLETED:
+            graph[parent].append(child.id)
+    return clean_graph(graph)
+
+
+def _ancestors(record: ProcessRecord, by_id: Mapping[str, ProcessRecord]) -> set[str]:
+    found = {record.id}
+    parent = by_id.get(record.parent_id or "")
+    while parent is not None:
+        found.add(parent.id)
+        parent = by_id.get(parent.parent_id or "")
+    return found
+
+
+def _had_ended(writer: ProcessRecord, reader: ProcessRecord) -> bool:
+    return writer.end_date_time is not None and writer.end_date_time <= reader.start_date_time
+
+
+def _meet(writer: ProcessRecord, reader: ProcessRecord) -> bool:
+    """Say whether one path that was written is, holds, or lies in one that is read."""
+    for output in map(PurePosixPath, writer.outputs):
+        for read in map(PurePosixPath, reader.reads):
+            if output.is_relative_to(read) or read.is_relative_to(output):
+                return True
+    return False
+
+
+def clean_graph(graph: Mapping[str, Iterable[str]]) -> Graph:
+    """Drop edges to nobody, from a process to itself, doubled ones, and those that close a cycle.
+
+    Nodes and edges keep their order, and the first edges of a cycle are kept.
+    """
+    cleaned: Graph = {node: [] for node in graph}
+    for node, targets in graph.items():
+        for target in dict.fromkeys(targets):
+            if target in cleaned and not _reaches(cleaned, target, node):
+                cleaned[node].append(target)
+    return cleaned
+
+
+def _reaches(graph: Graph, start: str, goal: str) -> bool:
+    waiting, seen = [start], set()
+    while waiting:
+        node = waiting.pop()
+        if node == goal:
+            return True
+        if node not in seen:
+            seen.add(node)
+            waiting.extend(graph[node])
+    return False
+
+
+def last_steps(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Give the processes that no other depends on."""
+    followed = {target for node, targets in graph.items() for target in targets if target != node}
+    return [node for node in graph if node not in followed]
+
+
+def common_path(paths: Sequence[str]) -> str | None:
+    """Give the one path, or the nearest folder that holds them all; None for no paths."""
+    if not paths:
+        return None
+    if len(paths) == 1:
+        return paths[0]
+    parts = [PurePosixPath(path).parts for path in paths]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return str(PurePosixPath(*shared))

@@ -1,0 +1,1 @@
+"""Records and facts become AIND metadata here; the only folder that imports the schema."""

@@ -1,0 +1,287 @@
+"""What the inputs hand on: their names, roots, facts and files.
+
+The four rules of inheritance are those of aind-data-schema (``utils.inheritance``), with one
+difference of means: files are carried as they are, never read through the models and written
+again, because the models rewrite the schema version and can lose content.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aind_data_schema_models.data_name_patterns import DataLevel, DataRegex
+from pydantic import ValidationError
+
+from asset_provenance.corefiles import (
+    CORE_FILES,
+    DATA_DESCRIPTION,
+    INHERITED_FILES,
+    LEGACY_FILES,
+    file_name,
+    parse_json,
+    read_bytes,
+)
+from asset_provenance.errors import ProvenanceError
+from asset_provenance.metadata import upgrade
+from asset_provenance.records import InputRef
+
+__all__ = [
+    "CarriedFile",
+    "CoreFile",
+    "InputAsset",
+    "inherited_files",
+    "load_input",
+    "raw_root",
+    "shared_raw_root",
+    "shared_subject",
+    "why_invalid",
+]
+
+_log = logging.getLogger("asset_provenance")
+
+
+@dataclass(frozen=True, slots=True)
+class CoreFile:
+    """A core metadata file of an input: its bytes, and what they say."""
+
+    content: bytes
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InputAsset:
+    """An input with the metadata that were found for it.
+
+    Parameters
+    ----------
+    ref
+        Its name, and URL where that was given.
+    folder
+        Where it lies, or None.
+    files
+        Its core files by field name; empty for an asset without metadata.
+    """
+
+    ref: InputRef
+    folder: Path | None = None
+    files: Mapping[str, CoreFile] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The asset's name; its URL, where it has none."""
+        return self.ref.name or self.ref.url or ""
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What its ``data_description.json`` says; empty when there is none."""
+        found = self.files.get(DATA_DESCRIPTION)
+        return {} if found is None else found.data
+
+    @property
+    def subject_id(self) -> str | None:
+        """The subject, as its description has it, else its ``subject.json``."""
+        subject = self.files.get("subject")
+        for data in (self.description, {} if subject is None else subject.data):
+            value = data.get("subject_id")
+            if isinstance(value, str) and value:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedFile:
+    """A file that the new asset takes over unchanged."""
+
+    core_file: str
+    content: bytes
+    source: str
+
+
+def load_input(
+    ref: InputRef, folder: Path | None, *, offline: bool = False
+) -> tuple[InputAsset, list[str]]:
+    """Read the core files of an input, upgrading those of schema v1.
+
+    Parameters
+    ----------
+    ref, folder
+        The asset, and where it lies if that is known.
+    offline
+        Whether an upgrade may ask services on the network.
+
+    Returns
+    -------
+    tuple
+        The asset, and one text for each file that cannot be used at all.
+    """
+    if folder is None:
+        return InputAsset(ref), []
+    files: dict[str, CoreFile] = {}
+    problems: list[str] = []
+    for core_file in (*CORE_FILES, *LEGACY_FILES):
+        path = folder / file_name(core_file)
+        if not path.exists():
+            continue
+        try:
+            content = read_bytes(path)
+            files[core_file] = CoreFile(content, parse_json(content, path))
+        except (ValueError, OSError) as error:
+            problems.append(f"input {ref.name}: {error}")
+    if not problems:
+        try:
+            files = _upgraded(ref, folder, files, offline=offline)
+        except ProvenanceError as error:
+            problems.append(str(error))
+    return InputAsset(ref, folder, files), problems
+
+
+def _upgraded(
+    ref: InputRef, folder: Path, files: dict[str, CoreFile], *, offline: bool
+) -> dict[str, CoreFile]:
+    data = {name: dict(file.data) for name, file in files.items()}
+    if not upgrade.is_v1(data):
+        return files
+    name = ref.name or folder.name
+    location = ref.url or folder.as_uri()
+    upgraded = upgrade.upgrade(name, location, data, offline=offline)
+    kept = {name: file for name, file in files.items() if name not in upgrade.v1_files(data)}
+    for core_file, content in upgraded.items():
+        path = folder / file_name(core_file)
+        kept.setdefault(core_file, CoreFile(content, parse_json(content, path)))
+    _log.info("input %s has metadata of schema v1; they were upgraded", name)
+    return kept
+
+
+def raw_root(asset: InputAsset) -> str | None:
+    """Give the acquisition that an asset goes back to.
+
+    Its own name if it is raw, the input part of its name if that is of DERIVED form. An aggregate,
+    an external or simulated asset, or one without metadata has none.
+    """
+    level, name = asset.description.get("data_level"), asset.description.get("name") or asset.name
+    if not isinstance(name, str):
+        return None
+    if level == DataLevel.RAW.value:
+        return name
+    match = re.match(DataRegex.DERIVED.value, name) if level == DataLevel.DERIVED.value else None
+    return None if match is None else match["input"]
+
+
+def shared_raw_root(inputs: Sequence[InputAsset]) -> str | None:
+    """Give the one acquisition that all inputs go back to, or None."""
+    return _shared(inputs, raw_root)
+
+
+def shared_subject(inputs: Sequence[InputAsset]) -> str | None:
+    """Give the one subject that all inputs have, or None."""
+    return _shared(inputs, lambda asset: asset.subject_id)
+
+
+def _shared(inputs: Sequence[InputAsset], fact: Callable[[InputAsset], str | None]) -> str | None:
+    values = {fact(asset) for asset in inputs}
+    return values.pop() if len(values) == 1 else None
+
+
+def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
+    """Choose the files that the new asset takes over as they are.
+
+    Each from the first input, in the order given, that has it, with a warning where another's
+    differs. A ``quality_control`` that several inputs have is not among them: it is merged.
+    """
+    if shared_raw_root(inputs) is not None:
+        wanted: tuple[str, ...] = INHERITED_FILES
+    elif shared_subject(inputs) is not None:
+        wanted = ("subject", "procedures")
+    else:
+        return []
+    carried = []
+    for core_file in wanted:
+        holders = [asset for asset in inputs if core_file in asset.files]
+        if not holders or (
+            core_file == "quality_control" and len(_distinct(holders, core_file)) > 1
+        ):
+            continue
+        first = holders[0]
+        for other in holders[1:]:
+            if other.files[core_file].data != first.files[core_file].data:
+                _log.warning(
+                    "%s differs between inputs; that of %s is inherited, not that of %s",
+                    file_name(core_file),
+                    first.name,
+                    other.name,
+                )
+        carried.append(CarriedFile(core_file, first.files[core_file].content, first.name))
+    return carried
+
+
+def _distinct(holders: Sequence[InputAsset], core_file: str) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for asset in holders:
+        if asset.files[core_file].data not in found:
+            found.append(asset.files[core_file].data)
+    return found
+
+
+def merged_quality_control(inputs: Sequence[InputAsset]) -> Any:
+    """Merge the quality control of inputs of one acquisition, where several have differing ones.
+
+    Returns
+    -------
+    QualityControl or None
+        None when there is nothing to merge.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not valid.
+    """
+    if shared_raw_root(inputs) is None:
+        return None
+    holders = [asset for asset in inputs if "quality_control" in asset.files]
+    distinct = _distinct(holders, "quality_control")
+    if len(distinct) < 2:
+        return None
+    from aind_data_schema.core.quality_control import QualityControl  # noqa: PLC0415 - rarely needed
+
+    parts = [QualityControl.model_validate(dict(data)) for data in distinct]
+    merged = functools.reduce(lambda one, other: one + other, parts)
+    # A metric that two derived assets inherited from the same raw asset is one metric.
+    unique = []
+    for metric in merged.metrics:
+        if metric not in unique:
+            unique.append(metric)
+    # The schema computes the status by way of sets; sorted, equal inputs give equal files.
+    status = dict(sorted((merged.status or {}).items()))
+    return merged.model_copy(update={"metrics": unique, "status": status})
+
+
+@functools.lru_cache(maxsize=64)
+def why_invalid(core_file: str, content: bytes) -> str | None:
+    """Say in one line why a core file does not validate under the schema's model, or None.
+
+    The models of subject, procedures, instrument and acquisition take about a second to import,
+    so this is asked at the end of a run, and once for equal files.
+    """
+    with warnings.catch_warnings():
+        # These modules warn of themselves when imported, which a program that makes warnings
+        # errors must not be stopped by.
+        warnings.simplefilter("ignore")
+        module = importlib.import_module(f"aind_data_schema.core.{core_file}")
+    model = getattr(module, "".join(part.capitalize() for part in core_file.split("_")))
+    try:
+        model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{error.error_count()} fault(s), first at {place or 'the top'}: {first['msg']}"
+    except ValueError as error:
+        return str(error)
+    return None

@@ -1,0 +1,314 @@
+"""Metadata of schema v1 is recognised, and upgraded in a child process with bounds.
+
+``aind-metadata-upgrader`` takes seconds and 120 MB to import, prints records and tracebacks, and
+asks a public database for some of them, without a time limit. A child process bounds all of that.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import ipaddress
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asset_provenance.corefiles import CORE_FILES, LEGACY_FILES
+from asset_provenance.errors import AssemblyError, UsageError
+from asset_provenance.redaction import redact_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["is_v1", "upgrade", "v1_files"]
+
+logger = logging.getLogger("asset_provenance")
+
+_NEW_NAMES = {"session": "acquisition", "rig": "instrument"}
+# The upgrader knows no ``model``: it fails on a record that holds one.
+_UPGRADABLE = ({*CORE_FILES} - {"model"}) | {*LEGACY_FILES}
+_UPGRADER = "aind_metadata_upgrader"
+_REMEDY = (
+    'give an input whose metadata have been upgraded, or inherit="none" and the facts yourself'
+)
+_CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from asset_provenance.metadata.upgrade import _child; _child()"
+)
+_LONGEST_REASON = 400
+
+
+def is_v1(core_files: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Say whether any of an asset's core files is of schema v1.
+
+    Parameters
+    ----------
+    core_files
+        The content of each file, by its name without ``.json``.
+    """
+    return bool(v1_files(core_files))
+
+
+def v1_files(core_files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the core files that are of schema v1, in the order given.
+
+    Only v1 had ``session`` and ``rig``. Any other file is v1 if it says so by a ``schema_version``
+    below 2; one without a readable version is not.
+
+    Parameters
+    ----------
+    core_files
+        The content of each file, by its name without ``.json``.
+    """
+    names = []
+    for name, content in core_files.items():
+        if name not in _UPGRADABLE or not isinstance(content, Mapping) or not content:
+            continue
+        major = _major_version(content)
+        if name in LEGACY_FILES or (major is not None and major < 2):
+            names.append(name)
+    return names
+
+
+def upgrade(
+    name: str,
+    location: str,
+    core_files: Mapping[str, Mapping[str, Any]],
+    *,
+    timeout: float = 120.0,
+    offline: bool = False,
+) -> dict[str, bytes]:
+    """Upgrade those core files of an asset that are of schema v1.
+
+    Parameters
+    ----------
+    name, location
+        Of the asset, as in its record.
+    core_files
+        All its core files: the upgrader repairs one with the help of the others.
+    timeout
+        Seconds after which the upgrader is killed.
+    offline
+        Refuse the upgrader every connection to another machine.
+
+    Returns
+    -------
+    dict
+        The upgraded files as JSON, by their names in v2 (``session`` becomes ``acquisition``,
+        ``rig`` becomes ``instrument``). Files that are v2 already are not among them.
+
+    Raises
+    ------
+    UsageError
+        If ``aind-metadata-upgrader`` is not installed.
+    AssemblyError
+        If it does not manage to upgrade the record in that time.
+    """
+    old = v1_files(core_files)
+    if not old:
+        return {}
+    known = {
+        key: content
+        for key, content in core_files.items()
+        if key in old
+        or (
+            key in _UPGRADABLE
+            and isinstance(content, Mapping)
+            and _major_version(content) is not None
+        )
+    }
+    if "processing" in old:
+        known["processing"] = _with_pipeline(known["processing"])
+    # A v2 acquisition beside a v1 session stays as it is.
+    targets = sorted({_NEW_NAMES.get(key, key) for key in old} - (known.keys() - {*old}))
+    request = {
+        "record": {"name": name, "location": location, **known},
+        "targets": targets,
+        "offline": offline,
+        "timeout": timeout,
+    }
+    reply = _ask_child(name, request, timeout)
+    if reply.get("missing"):
+        raise UsageError(
+            f"the metadata of {name} are of schema v1, and the upgrader is not installed: "
+            'pip install "asset-provenance[upgrade]"'
+        )
+    if "error" in reply:
+        reason = f"the upgrader said: {reply['error']}"
+        if reply["refused"]:
+            hosts = " and ".join(reply["refused"])
+            reason = f"the upgrader needs {hosts}, and `offline` is set; {reason}"
+        raise _failure(name, reason)
+    for key in reply["invalid"]:
+        logger.warning(
+            "%s of %s was upgraded from schema v1, but does not satisfy the schema", key, name
+        )
+    for key in sorted({*targets} - reply["files"].keys()):
+        logger.warning("the upgrader dropped %s of %s, which was of schema v1", key, name)
+    return {key: text.encode() for key, text in reply["files"].items()}
+
+
+def _major_version(content: Mapping[str, Any]) -> int | None:
+    version = content.get("schema_version")
+    if not isinstance(version, str):
+        return None
+    major = version.strip().partition(".")[0]
+    return int(major) if major.isascii() and major.isdecimal() else None
+
+
+def _with_pipeline(processing: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put the processes where v0.3 and later have them; the upgrader loses them elsewhere."""
+    if "processing_pipeline" in processing or "data_processes" not in processing:
+        return processing
+    moved = ("data_processes", "pipeline_url", "pipeline_version")
+    pipeline = {key: processing[key] for key in moved if key in processing}
+    return {**processing, "processing_pipeline": pipeline}
+
+
+def _failure(name: str, reason: str) -> AssemblyError:
+    return AssemblyError(
+        f"the metadata of {name} are of schema v1 and could not be upgraded:",
+        (reason, f"to go on, {_REMEDY}"),
+    )
+
+
+def _ask_child(name: str, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"PYTHONPATH", "PYTHONINSPECT"}  # the path is given; the other would linger
+    }
+    # The upgrader walks sets of names: with a fixed seed, the same record gives the same bytes.
+    environment["PYTHONHASHSEED"] = "0"
+    command = [sys.executable, "-P", "-W", "ignore", "-c", _CHILD, json.dumps(_import_path())]
+    try:
+        result = subprocess.run(
+            command,
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            check=False,
+            cwd=os.sep,  # ours may be gone, or hold modules of the user
+            env=environment,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired:
+        raise _failure(name, f"the upgrader did not finish within {timeout:g} s") from None
+    except OSError as error:
+        raise _failure(name, f"the upgrader could not be started: {error}") from error
+    try:
+        reply: dict[str, Any] = json.loads(result.stdout)
+    except ValueError:
+        said = result.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        ending = f"the upgrader ended with status {result.returncode}"
+        raise _failure(name, redact_text(": ".join([ending, *said]))[:_LONGEST_REASON]) from None
+    return reply
+
+
+def _import_path() -> list[str]:
+    """Give where the child imports from: as here, but the user's own folders come last.
+
+    Otherwise a script or a file beside it, named like a module that the upgrader imports, would
+    run in the child.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    try:
+        cwd = Path.cwd()
+    except OSError:  # it is gone; nothing can be imported from it
+        cwd = Path(os.sep)
+    folders = [str(Path(cwd, entry)) for entry in sys.path]
+    own = {str(cwd), str(Path(cwd, script).parent)} if script else {str(cwd)}
+    return [*folders, str(Path(__file__).parents[2])]
+
+
+def _child() -> None:
+    """Upgrade the record on standard input; the answer is the only thing on standard output."""
+    request = json.loads(sys.stdin.buffer.read())
+    # Should the parent be killed, nobody else ends an upgrader that waits for the network.
+    faulthandler.dump_traceback_later(request["timeout"], exit=True)
+    # The upgrader prints whole records.
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    refused: list[str] = []
+    if request["offline"]:
+        _refuse_connections(refused)
+    reply = _upgraded(request["record"], request["targets"])
+    reply["refused"] = list(dict.fromkeys(refused))
+    with answer:
+        answer.write(json.dumps(reply).encode())
+
+
+def _upgraded(record: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    from pydantic import ValidationError  # noqa: PLC0415 - in the child only
+
+    try:
+        from aind_metadata_upgrader.upgrade import TYPE_MAPPING, Upgrade  # noqa: PLC0415 - as above
+
+        # The schema refuses a record that has neither; the upgrader can then do each file alone.
+        alone = not ({"subject", "processing"} & record.keys())
+        metadata = Upgrade(record, skip_metadata_validation=alone).metadata
+        models = {key: getattr(metadata, key) for key in targets}
+        if alone:
+            models = {key: TYPE_MAPPING[key](**value) for key, value in models.items() if value}
+        files = {
+            key: model.model_dump_json(indent=3)
+            for key, model in models.items()
+            if model is not None
+        }
+    except ModuleNotFoundError as error:
+        return {"missing": error.name == _UPGRADER, "error": _reason(error)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent says it
+        return {"error": _reason(error)}
+    invalid = []
+    for key, text in files.items():
+        try:
+            type(models[key]).model_validate_json(text)
+        except ValidationError:
+            invalid.append(key)
+    return {"files": files, "invalid": invalid}
+
+
+def _reason(error: BaseException) -> str:
+    """Give what an exception says in one line, without pydantic's details and web pages."""
+    lines = [line.partition(" [type=")[0].strip() for line in str(error).splitlines()]
+    said = " ".join(line for line in lines if line and not line.startswith("For further info"))
+    return redact_text(f"{type(error).__name__}: {said}")[:_LONGEST_REASON]
+
+
+def _refuse_connections(refused: list[str]) -> None:
+    """Let no socket of this process reach another machine, nor ask for its address.
+
+    An audit hook also sees what C code connects through the ``socket`` module. It cannot be
+    removed and slows the interpreter, which matters only outside a process as short as this one.
+    """
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}:
+            host = arguments[0]
+        elif event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
+            address = arguments[1]
+            if not isinstance(address, tuple):  # a Unix socket, or one that is connected
+                return
+            host = address[0]
+        else:
+            return
+        if not _is_loopback(host):
+            refused.append(str(host))
+            raise OSError(errno.ECONNREFUSED, f"refused because offline: {host}")
+
+    sys.addaudithook(refuse)
+
+
+def _is_loopback(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    if host in {None, "", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,255 @@
+"""The metadata files of an asset appear all together or not at all, with their manifest.
+
+All files are written and synced in a staging folder on the same file system. A commit marker then
+lists what is to be moved where. Only after that are the files renamed to their places, so that a
+kill in between leaves the marker, and whoever looks next rolls the set forward.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.corefiles import CORE_FILES, JOURNAL_FOLDER, MANIFEST, file_name
+from asset_provenance.errors import StorageError
+
+__all__ = ["FileToWrite", "find_obstacles", "roll_forward", "write_set"]
+
+MANIFEST_FORMAT = 1
+_STAGING = "staged"
+_MARKER = "commit.json"
+_BACKUP = "replaced"
+
+_log = logging.getLogger("asset_provenance")
+
+
+@dataclass(frozen=True, slots=True)
+class FileToWrite:
+    """One file of the set.
+
+    Parameters
+    ----------
+    path
+        Relative to the output folder, in POSIX form.
+    content
+        Its bytes.
+    inherited_from
+        The input whose file this is, unchanged; None for one made anew.
+    """
+
+    path: str
+    content: bytes
+    inherited_from: str | None = None
+
+
+def find_obstacles(output_dir: Path, process_name: str) -> list[str]:
+    """Find metadata files that are in the way of a new set, by their names.
+
+    Those of a set that this package wrote for the same process, and that nobody has edited since,
+    are not in the way: they will be replaced.
+    """
+    manifest = _read_manifest(output_dir)
+    ours: Mapping[str, Any] = {}
+    if manifest.get("process_name") == process_name and isinstance(manifest.get("files"), dict):
+        ours = manifest["files"]
+    obstacles = []
+    for name in map(file_name, CORE_FILES):
+        path = output_dir / name
+        if os.path.lexists(path) and not _is_as_written(path, ours.get(name)):
+            obstacles.append(name)
+    return obstacles
+
+
+def _is_as_written(path: Path, entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    try:
+        return _digest(path.read_bytes()) == entry.get("sha256")
+    except OSError:
+        return False
+
+
+def _read_manifest(output_dir: Path) -> Mapping[str, Any]:
+    try:
+        manifest = json.loads((output_dir / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def write_set(
+    output_dir: Path,
+    run_folder: Path,
+    files: Iterable[FileToWrite],
+    *,
+    header: Mapping[str, Any],
+) -> list[Path]:
+    """Write a set of files so that they appear together, replacing what stands in their places.
+
+    Parameters
+    ----------
+    output_dir
+        The asset's folder.
+    run_folder
+        The run's own folder below it, where the files are staged.
+    files
+        The whole set, without its manifest.
+    header
+        What the manifest says besides: the asset's name, its process name, our version.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files written, the manifest last.
+
+    Raises
+    ------
+    StorageError
+        If one of them cannot be written; then none has appeared, and what stood there before still
+        stands.
+    """
+    several = list(files)
+    manifest = {
+        **header,
+        "format": MANIFEST_FORMAT,
+        "files": {
+            file.path: {
+                "sha256": _digest(file.content),
+                **({"inherited_from": file.inherited_from} if file.inherited_from else {}),
+            }
+            for file in several
+        },
+    }
+    content = json.dumps(manifest, indent=1).encode()
+    several.append(FileToWrite(MANIFEST, content))
+    new = [file.path for file in several]
+    # Of a set that is replaced, what the new one no longer has must go with it.
+    old = _read_manifest(output_dir).get("files")
+    stale = [
+        path
+        for path, entry in (old.items() if isinstance(old, dict) else ())
+        if path not in new and _is_inside(path) and _is_as_written(output_dir / path, entry)
+    ]
+    moved: list[str] = []
+    try:
+        for file in several:
+            _write_synced(run_folder / _STAGING / file.path, file.content)
+        marker = json.dumps({"files": new, "stale": stale}).encode()
+        _write_synced(run_folder / f"{_MARKER}.part", marker)
+        (run_folder / f"{_MARKER}.part").replace(run_folder / _MARKER)
+        _sync_folder(run_folder)
+        _apply(output_dir, run_folder, new, stale, moved)
+    except OSError as error:
+        _undo(output_dir, run_folder, moved, [*new, *stale])
+        place = f" {error.filename}" if error.filename else ""
+        raise StorageError(
+            f"the metadata cannot be written to {output_dir}:{place}: {error.strerror or error}"
+        ) from error
+    return [output_dir / path for path in new]
+
+
+def roll_forward(output_dir: Path) -> list[Path]:
+    """Finish the sets of runs that were killed while their files were renamed.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The folders of those runs, which are then done with and removed.
+
+    Raises
+    ------
+    StorageError
+        If a set cannot be finished.
+    """
+    done = []
+    for marker in sorted((output_dir / JOURNAL_FOLDER).glob(f"*/{_MARKER}")):
+        run_folder = marker.parent
+        try:
+            plan = json.loads(marker.read_bytes())
+            new, stale = (
+                list(filter(_is_inside, plan["files"])),
+                list(filter(_is_inside, plan["stale"])),
+            )
+            _apply(output_dir, run_folder, new, stale, [])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"the metadata of an earlier run in {run_folder} cannot be moved into place: {error}"
+            ) from error
+        _log.warning("finished writing the metadata of an earlier run, killed while it wrote them")
+        shutil.rmtree(run_folder, ignore_errors=True)
+        done.append(run_folder)
+    return done
+
+
+def _apply(
+    output_dir: Path, run_folder: Path, new: list[str], stale: list[str], moved: list[str]
+) -> None:
+    """Move the staged files into place, noting each; what stands there goes to a backup folder."""
+    for path in [*new, *stale]:
+        staged, target, backup = _places(output_dir, run_folder, path)
+        if path in new and not staged.exists():
+            continue  # moved before a kill
+        if os.path.lexists(target):
+            if target.is_dir() and not target.is_symlink():
+                raise IsADirectoryError(21, "a folder stands where a file must go", str(target))
+            backup.parent.mkdir(parents=True, exist_ok=True)
+            target.replace(backup)
+        if path in new:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(target)
+            moved.append(path)
+    for folder in {(output_dir / path).parent for path in new}:
+        _sync_folder(folder)
+
+
+def _undo(output_dir: Path, run_folder: Path, moved: list[str], paths: list[str]) -> None:
+    """Give every place back to what stood there before."""
+    with suppress(OSError):
+        (run_folder / _MARKER).unlink(missing_ok=True)
+    for path in paths:
+        _, target, backup = _places(output_dir, run_folder, path)
+        with suppress(OSError):
+            if path in moved:
+                target.unlink()
+            if os.path.lexists(backup):
+                backup.replace(target)
+    with suppress(OSError):
+        (output_dir / MANIFEST).parent.rmdir()  # only if nothing is in it
+
+
+def _places(output_dir: Path, run_folder: Path, path: str) -> tuple[Path, Path, Path]:
+    return run_folder / _STAGING / path, output_dir / path, run_folder / _BACKUP / path
+
+
+def _is_inside(path: object) -> bool:
+    """Refuse a path in a manifest or marker that leads out of the output folder."""
+    return isinstance(path, str) and not path.startswith("/") and ".." not in Path(path).parts
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some file systems cannot sync a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

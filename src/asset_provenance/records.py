@@ -1,0 +1,277 @@
+"""Frozen records of what happened, free of any schema, and their JSON form.
+
+Everything captured during a run ends up here first. The records go to the journal as JSON and
+become AIND metadata once, at the end; nothing in this module knows how.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+__all__ = [
+    "RECORD_VERSION",
+    "AssetRecord",
+    "CodeRecord",
+    "InputRef",
+    "JsonValue",
+    "ProcessRecord",
+    "ProcessStatus",
+    "asset_from_json",
+    "process_from_json",
+    "to_json",
+]
+
+RECORD_VERSION = 1
+"""Version of the JSON form; changes whenever a field does."""
+
+JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+
+
+class ProcessStatus(StrEnum):
+    """How a process, or the run as a whole, ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class InputRef:
+    """One input of a process: a data asset, or a named group of them.
+
+    Parameters
+    ----------
+    name
+        Name of the data asset (preferred), or of the group.
+    url
+        Where the asset lies, for one that was given by its ``s3://`` URL, or whose name is unknown.
+    assets
+        The members, for a group (the schema's ``CombinedData``); empty for a single asset.
+    description
+        Why a group was put together.
+    database_identifier
+        Identifiers of a group in databases, by the database's name.
+    """
+
+    name: str | None = None
+    url: str | None = None
+    assets: tuple[InputRef, ...] = ()
+    description: str | None = None
+    database_identifier: Mapping[str, JsonValue] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRecord:
+    """Which code ran.
+
+    Parameters
+    ----------
+    url
+        Where others find the code; a ``file://`` URI where no better one can be known.
+    name
+        Name of the code, where it was given.
+    version
+        Version of the distribution or release.
+    commit_hash
+        Full git commit, 40 hexadecimal digits (or as given by the user).
+    run_script
+        File that defines the function, in POSIX form, relative to its repository or distribution.
+    language, language_version
+        Programming language and its version.
+    container, core_dependency
+        The schema's ``Container`` and ``Software`` as JSON objects, where they were given.
+    notes
+        What the reader must know besides: uncommitted changes, commits nobody else has.
+    """
+
+    url: str
+    name: str | None = None
+    version: str | None = None
+    commit_hash: str | None = None
+    run_script: str | None = None
+    language: str | None = None
+    language_version: str | None = None
+    container: Mapping[str, JsonValue] | None = None
+    core_dependency: Mapping[str, JsonValue] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process as it was seen; complete when it has ended.
+
+    Parameters
+    ----------
+    id
+        Unique within the run.
+    parent_id
+        The process that was open when this one started, or None at the top.
+    name
+        As given or as the function is called; made unique only in the metadata.
+    process_type, stage
+        Values of the schema's ``ProcessName`` and ``ProcessStage``.
+    start_date_time, end_date_time
+        Aware times in UTC. The end is the start plus the monotonic time that passed.
+    status
+        How it ended.
+    code
+        Which code ran, or None where that could not be found out.
+    parameters, results
+        JSON-safe and redacted; the schema's ``parameters`` and ``output_parameters``.
+    inputs
+        Data assets used, each once, in the order seen.
+    reads
+        What it was given from below the output folder, relative to it, in POSIX form: files that
+        other processes of the same asset wrote.
+    outputs
+        Where it wrote, relative to the output folder, in POSIX form.
+    notes
+        The user's notes.
+    error
+        For a failed process, the exception in one line, redacted.
+    """
+
+    id: str
+    parent_id: str | None
+    name: str
+    process_type: str
+    stage: str
+    start_date_time: datetime
+    end_date_time: datetime | None = None
+    status: ProcessStatus = ProcessStatus.RUNNING
+    code: CodeRecord | None = None
+    parameters: Mapping[str, JsonValue] | None = None
+    results: Mapping[str, JsonValue] | None = None
+    inputs: tuple[InputRef, ...] = ()
+    reads: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRecord:
+    """The run as a whole: what the journal must hold to finish it without the program.
+
+    Parameters
+    ----------
+    process_name
+        The short label in the derived name.
+    creation_time
+        Taken once at entry, UTC, whole seconds: the time in the name.
+    output_dir, data_root
+        Absolute paths on the machine that ran it.
+    inputs, reference_inputs
+        As they were resolved, or None for inputs that only the run itself can tell.
+    settings
+        Facts and options given by call, environment or files, as JSON.
+    host, process_id, user
+        Who wrote the journal.
+    """
+
+    process_name: str
+    creation_time: datetime
+    output_dir: str
+    data_root: str
+    inputs: tuple[InputRef, ...] | None = None
+    reference_inputs: tuple[InputRef, ...] = ()
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    host: str = ""
+    process_id: int = 0
+    user: str = ""
+
+
+def to_json(record: InputRef | CodeRecord | ProcessRecord | AssetRecord) -> dict[str, JsonValue]:
+    """Give the JSON form of a record; fields that hold their default are left out.
+
+    Parameters
+    ----------
+    record
+        Any record of this module.
+
+    Returns
+    -------
+    dict
+        Only JSON values; times in ISO 8601.
+    """
+    result: dict[str, JsonValue] = {}
+    for item in dataclasses.fields(record):
+        value = getattr(record, item.name)
+        if value is None or value == item.default:
+            continue
+        result[item.name] = _plain(value)
+    return result
+
+
+def _plain(value: Any) -> JsonValue:
+    if dataclasses.is_dataclass(value):
+        return to_json(value)  # type: ignore[arg-type]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value  # type: ignore[no-any-return]
+
+
+def process_from_json(data: Mapping[str, Any]) -> ProcessRecord:
+    """Read back what :func:`to_json` made of a :class:`ProcessRecord`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the data are not of that form.
+    """
+    fields = dict(data)
+    fields["start_date_time"] = _time(fields["start_date_time"])
+    if "end_date_time" in fields:
+        fields["end_date_time"] = _time(fields["end_date_time"])
+    if "status" in fields:
+        fields["status"] = ProcessStatus(fields["status"])
+    if "code" in fields:
+        code = dict(fields["code"])
+        code["notes"] = tuple(code.get("notes", ()))
+        fields["code"] = CodeRecord(**code)
+    if "inputs" in fields:
+        fields["inputs"] = _inputs(fields["inputs"])
+    for name in ("reads", "outputs", "notes"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    return ProcessRecord(**fields)
+
+
+def asset_from_json(data: Mapping[str, Any]) -> AssetRecord:
+    """Read back what :func:`to_json` made of an :class:`AssetRecord`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the data are not of that form.
+    """
+    fields = dict(data)
+    fields["creation_time"] = _time(fields["creation_time"])
+    for name in ("inputs", "reference_inputs"):
+        if name in fields:
+            fields[name] = _inputs(fields[name])
+    return AssetRecord(**fields)
+
+
+def _time(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"a time without a time zone: {text}")
+    return value
+
+
+def _inputs(items: list[dict[str, Any]]) -> tuple[InputRef, ...]:
+    return tuple(
+        InputRef(**{**item, "assets": _inputs(item.get("assets", []))})  # type: ignore[arg-type]
+        for item in items
+    )

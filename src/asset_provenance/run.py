@@ -1,0 +1,301 @@
+"""One opening of an asset: from the check of its facts to the writing of its files."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asset_provenance.capture import parameters as capture_parameters
+from asset_provenance.capture.inputs import InputResolver, ResolvedInput
+from asset_provenance.capture.platform import default_folders
+from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
+from asset_provenance.folder import OutputFolder
+from asset_provenance.journal import Journal
+from asset_provenance.recorder import Recorder, Start, leave, open_recorders
+from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
+from asset_provenance.redaction import redact_arguments
+from asset_provenance.settings import load_settings
+from asset_provenance.tracking import default_stage, several
+
+if TYPE_CHECKING:
+    from asset_provenance.assembly import Plan
+
+__all__ = ["Request", "Run", "bound_arguments"]
+
+Arguments = Mapping[str, Any]
+
+_log = logging.getLogger("asset_provenance")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked of an asset, as it was given; see :class:`DerivedAsset`."""
+
+    process_name: str
+    inputs: Any
+    reference_inputs: Any
+    base_name: str | None
+    output_dir: Any
+    process_type: str | None
+    parameters: Any
+    inherit: str
+    on_failure: str
+    overwrite: bool
+    strict: bool
+    facts: Mapping[str, Any]
+
+
+class Run:
+    """An asset that is being recorded.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    function, arguments
+        The decorated function and its bound arguments; None and nothing for a block.
+    file
+        The file that holds a block.
+
+    Raises
+    ------
+    UsageError, PreflightError, StorageError
+        If the run cannot start; then nothing was changed on disk.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        function: Callable[..., Any] | None = None,
+        arguments: Arguments | None = None,
+        file: str = "",
+    ) -> None:
+        bound: Arguments = arguments or {}
+        self._request = request
+        self._late_inputs: list[ResolvedInput] = []
+        self.is_open = True
+        self.plan = self._prepare(bound)
+        self.name = None if self.plan.inputs is None else self.plan.name(self.plan.inputs)
+        self.recorder = self._record(function, bound, file)
+        self._token = self.recorder.enter()
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that the asset is written to."""
+        return self.plan.output_dir
+
+    def _prepare(self, arguments: Arguments) -> Plan:
+        """Find every fault before anything is recorded; take the output folder and its journal."""
+        # The schema takes a third of a second to import, and only an open asset needs it.
+        from asset_provenance import assembly  # noqa: PLC0415
+
+        request = self._request
+        plan = self._plan(arguments)
+        _refuse_open_folder(plan.output_dir)
+        self._folder = OutputFolder(plan.output_dir)
+        try:
+            assembly.check_folder(plan, overwrite=request.overwrite)
+            assembly.prepare(
+                plan,
+                inputs=_as_inputs(request.inputs, arguments),
+                reference_inputs=_as_inputs(request.reference_inputs, arguments) or (),
+            )
+            if plan.problems:
+                raise PreflightError(
+                    f"the run {request.process_name} was not started; mend this first:",
+                    plan.problems,
+                )
+            self.parameters = self._block_parameters(arguments)
+            self.journal = Journal(plan.output_dir)
+        except BaseException:
+            self._folder.abandon()
+            raise
+        return plan
+
+    def _plan(self, arguments: Arguments) -> Plan:
+        from asset_provenance import assembly  # noqa: PLC0415 - as above
+
+        request = self._request
+        settings = load_settings(request.facts, script_folder=_script_folder())
+        default = default_folders()
+        chosen = (
+            request.output_dir(arguments) if callable(request.output_dir) else request.output_dir
+        )
+        if chosen is not None and not isinstance(chosen, str | os.PathLike):
+            raise UsageError(f"output_dir must be a path, not {chosen!r:.80}")
+        output_dir = _absolute(chosen or settings.text("output_dir") or default.output_dir)
+        data_root = _absolute(settings.text("data_root") or default.data_root)
+        return assembly.Plan(
+            process_name=request.process_name,
+            base_name=request.base_name,
+            process_type=request.process_type,
+            data_root=data_root,
+            output_dir=output_dir,
+            settings=settings,
+            resolver=InputResolver(data_root, output_dir),
+            inherit=request.inherit,
+        )
+
+    def _block_parameters(self, arguments: Arguments) -> Mapping[str, Any]:
+        given = self._request.parameters
+        if callable(given):
+            given = given(arguments)
+        if given is not None:
+            return capture_parameters.from_block(given)
+        if arguments:
+            return arguments
+        return {"argv": redact_arguments(sys.argv[1:])} if len(sys.argv) > 1 else {}
+
+    def _record(
+        self, function: Callable[..., Any] | None, arguments: Arguments, file: str
+    ) -> Recorder:
+        plan, request = self.plan, self._request
+        self.journal.asset(_asset_record(plan))
+        identifier = plan.identifier()
+        process_type = request.process_type or "Analysis"
+        return Recorder(
+            output_dir=plan.output_dir,
+            data_root=plan.data_root,
+            resolver=plan.resolver,
+            identifier=identifier,
+            journal=self.journal,
+            block=Start(
+                name=request.process_name,
+                process_type=process_type,
+                stage=default_stage(process_type),
+                code=identifier.of_function(function) if function else identifier.of_file(file),
+                parameters=capture_parameters.safe_parameters(
+                    self.parameters, roots=(str(plan.data_root), str(plan.output_dir))
+                )
+                or None,
+                inputs=tuple(plan.resolver.find_paths(arguments)),
+            ),
+        )
+
+    def add_inputs(self, refs: tuple[object, ...]) -> None:
+        """Add primary inputs while the run goes on; warn where they change what is inherited."""
+        from asset_provenance import assembly  # noqa: PLC0415 - as above
+
+        found = [self.recorder.resolve(ref) for ref in refs]
+        self.recorder.block.add_inputs(*refs)
+        self._late_inputs.extend(found)
+        assembly.warn_of_changed_case(self.plan, found)
+
+    def close(self, error: BaseException | None) -> None:
+        """End the recording; write the metadata, or keep the record of a run that failed."""
+        if self.recorder.process_id != os.getpid():
+            return  # a forked child leaves its parent's block; the asset is the parent's to write
+        self.is_open = False
+        block = self.recorder.close(error)
+        leave(self._token)
+        try:
+            if block.status is ProcessStatus.FAILED and self._request.on_failure == "journal":
+                self.journal.close("failed")
+                _log.warning(
+                    "the run %s failed, so no metadata were written; its record is kept in %s",
+                    self._request.process_name,
+                    self.journal.folder,
+                )
+            else:
+                self._write(block, error)
+        finally:
+            self._folder.give_back()
+
+    def _write(self, block: ProcessRecord, error: BaseException | None) -> None:
+        from asset_provenance import assembly  # noqa: PLC0415 - as above
+
+        try:
+            assembled = assembly.assemble(
+                self.plan,
+                block,
+                self.recorder.records,
+                late_inputs=self._late_inputs,
+                folders=self.recorder.folders,
+                identifier=self.recorder.identifier,
+            )
+            self.name = assembled.name
+            assembly.write(self.plan, assembled, self.journal.folder)
+        except Exception as problem:
+            # The results are worth more than their metadata: the program goes on to its own end.
+            self.journal.close("the metadata could not be written")
+            told = problem if isinstance(problem, ProvenanceError) else type(problem).__name__
+            _log.error(
+                "the metadata of the run %s could not be written: %s",
+                self._request.process_name,
+                told,
+            )
+            _log.warning(
+                "the record of the run is kept in %s: mend what is said above and run again, or "
+                "write the metadata by hand from it",
+                self.journal.folder,
+            )
+            if self._request.strict and error is None:
+                if isinstance(problem, ProvenanceError):
+                    raise
+                raise AssemblyError(
+                    "the metadata could not be written:", [repr(problem)]
+                ) from problem
+        else:
+            self.journal.remove()
+            _log.info("wrote the metadata of %s to %s", self.name, self.output_dir)
+
+
+def _refuse_open_folder(output_dir: Path) -> None:
+    for recorder in open_recorders:
+        if os.path.realpath(recorder.output_dir) == os.path.realpath(output_dir):
+            raise UsageError(
+                f"an asset is already open on the output folder {output_dir}; give each asset a "
+                'folder of its own: DerivedAsset(..., output_dir="...")'
+            )
+
+
+def _as_inputs(given: Any, arguments: Arguments) -> tuple[object, ...] | None:
+    if callable(given):
+        given = given(arguments)
+    return None if given is None else several(given)
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - keeps symlinks
+
+
+def _script_folder() -> Path | None:
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return None if file is None else _absolute(file).parent
+
+
+def bound_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the arguments of a call by name, defaults included; nothing for a call that fails."""
+    try:
+        return capture_parameters.compile_binder(function)(*args, **kwargs)
+    except TypeError:
+        return {}
+
+
+def _asset_record(plan: Plan) -> AssetRecord:
+    user = ""
+    with suppress(Exception):  # a container may know its user by number only
+        user = getpass.getuser()
+    return AssetRecord(
+        process_name=plan.process_name,
+        creation_time=plan.creation_time,
+        output_dir=str(plan.output_dir),
+        data_root=str(plan.data_root),
+        inputs=None if plan.inputs is None else tuple(asset.ref for asset in plan.inputs),
+        reference_inputs=tuple(plan.references),
+        settings=plan.to_json(),
+        host=socket.gethostname(),
+        process_id=os.getpid(),
+        user=user,
+    )

@@ -1,0 +1,1 @@
+"""The network, each service behind its own client."""

@@ -1,0 +1,248 @@
+"""Where facts and options come from: the call, the environment, toml files, the user's own file.
+
+This module knows names and sources, not what a valid value is: the schema's vocabulary turns raw
+values into its objects later.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["DESCRIPTION_FACTS", "ENVIRONMENT_PREFIX", "FACTS", "Given", "Settings", "load_settings"]
+
+ENVIRONMENT_PREFIX = "ASSET_PROVENANCE_"
+TABLE = "asset-provenance"
+FILE_NAME = "asset-provenance.toml"
+
+DESCRIPTION_FACTS = (
+    "project_name",
+    "investigators",
+    "funding_source",
+    "modalities",
+    "institution",
+    "license",
+    "group",
+    "tags",
+    "restrictions",
+    "data_summary",
+    "data_level",
+    "creation_time",
+)
+"""Facts that are fields of the schema's ``DataDescription``."""
+FACTS = (*DESCRIPTION_FACTS, "experimenters", "pipelines", "pipeline_name")
+LIST_FACTS = frozenset(
+    {"investigators", "funding_source", "modalities", "tags", "experimenters", "pipelines"}
+)
+
+_OPTIONS: dict[str, type] = {
+    "data_root": str,
+    "output_dir": str,
+    "code_url": str,
+    "code_version": str,
+    "offline": bool,
+    "save_patch": bool,
+}
+_LATER_OPTIONS = (
+    "docdb_host",
+    "docdb_version",
+    "service_timeout",
+    "max_repeats",
+    "checksums",
+    "live",
+)
+_NAMES = (*FACTS, *_OPTIONS, *_LATER_OPTIONS)
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+_log = logging.getLogger("asset_provenance")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A raw value and where it was given."""
+
+    value: Any
+    source: str
+
+
+class Settings:
+    """Every fact and option that was given, each from the first source that has it.
+
+    Parameters
+    ----------
+    given
+        Values by name.
+    problems
+        What is wrong with the sources themselves, one text each.
+    """
+
+    def __init__(self, given: Mapping[str, Given], problems: list[str]) -> None:
+        self._given = dict(given)
+        self.problems = problems
+
+    def get(self, name: str) -> Given | None:
+        """Give the value of a fact or option and where it came from, or None."""
+        return self._given.get(name)
+
+    def text(self, name: str) -> str | None:
+        """Give an option that is a text, or None."""
+        given = self._given.get(name)
+        return None if given is None else os.fspath(given.value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Give an option that is true or false."""
+        given = self._given.get(name)
+        return default if given is None else bool(given.value)
+
+
+def load_settings(
+    call: Mapping[str, Any],
+    *,
+    script_folder: Path | None,
+    environ: Mapping[str, str] | None = None,
+    working_folder: Path | None = None,
+    user_file: Path | None = None,
+) -> Settings:
+    """Collect what was given, first source wins.
+
+    Parameters
+    ----------
+    call
+        Values given in the call; None counts as not given.
+    script_folder
+        Folder of the main script, from where toml files are looked for upward; the working folder
+        comes after it.
+    environ, working_folder, user_file
+        Default: those of this program and its user.
+
+    Returns
+    -------
+    Settings
+        With everything wrong in the sources listed in its ``problems``; nothing is raised here, so
+        that all faults of a run can be told together.
+    """
+    problems: list[str] = []
+    layers: list[Mapping[str, Given]] = [
+        {name: Given(value, "the call") for name, value in call.items() if value is not None},
+        _from_environment(os.environ if environ is None else environ, problems),
+    ]
+    start = [script_folder, Path.cwd() if working_folder is None else working_folder]
+    project_file = _nearest_file([folder for folder in start if folder is not None], problems)
+    for file in (project_file, _user_file() if user_file is None else user_file):
+        if file is not None:
+            layers.append(_from_file(file, problems))
+    given: dict[str, Given] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            given.setdefault(name, value)
+    for name in _LATER_OPTIONS:
+        if name in given:
+            problems.append(
+                f"{name} (from {given[name].source}) is not available in this version; leave it out"
+            )
+    return Settings(given, problems)
+
+
+def _user_file() -> Path:
+    import platformdirs  # noqa: PLC0415 - imported when a run starts, not with the package
+
+    return platformdirs.user_config_path(TABLE, appauthor=False) / FILE_NAME
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
+    result: dict[str, Given] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not text.strip():
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in _NAMES:
+            _log.warning("%s is not a setting%s", variable, _suggest(name, upper=True))
+            continue
+        try:
+            result[name] = Given(_parse_text(name, text.strip()), variable)
+        except ValueError as error:
+            problems.append(f"{variable}: {error}")
+    return result
+
+
+def _parse_text(name: str, text: str) -> Any:
+    """Read a value from an environment variable; lists are JSON or separated by semicolons."""
+    if name in FACTS and text[0] in "[{":
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+        return [value] if name in LIST_FACTS and isinstance(value, dict) else value
+    if name in LIST_FACTS:
+        return [part.strip() for part in text.split(";") if part.strip()]
+    if _OPTIONS.get(name) is bool:
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text
+
+
+def _nearest_file(folders: list[Path], problems: list[str]) -> Path | None:
+    for folder in folders:
+        for parent in (folder, *folder.parents):
+            for name in (FILE_NAME, "pyproject.toml"):
+                path = parent / name
+                if path.is_file() and _table(path, problems) is not None:
+                    return path
+    return None
+
+
+def _table(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    """Give our table of a toml file; the whole of a file that is ours alone may be the table."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # A broken pyproject.toml without our table is its project's trouble, not this run's.
+        if (path.name == FILE_NAME or TABLE in text) and f"{path}: {error}" not in problems:
+            problems.append(f"{path}: {error}")
+        return None
+    except OSError as error:
+        _log.warning("%s cannot be read: %s", path, error.strerror)
+        return None
+    table = document.get("tool", {}).get(TABLE) if isinstance(document.get("tool"), dict) else None
+    if table is None and path.name == FILE_NAME:
+        table = document
+    return table if isinstance(table, dict) else None
+
+
+def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
+    if not path.is_file():
+        return {}
+    result: dict[str, Given] = {}
+    for name, value in (_table(path, problems) or {}).items():
+        if name not in _NAMES:
+            problems.append(f"{path}: {name} is not a setting{_suggest(name)}")
+        elif not _has_form(name, value):
+            wanted = "true or false" if _OPTIONS[name] is bool else "a text"
+            problems.append(f"{path}: {name} must be {wanted}, not {value!r}")
+        elif name in ("data_root", "output_dir"):
+            # A path in a file is meant from that file's folder, wherever the program is started.
+            result[name] = Given(str(path.parent / value), str(path))
+        else:
+            result[name] = Given(value, str(path))
+    return result
+
+
+def _has_form(name: str, value: Any) -> bool:
+    return name not in _OPTIONS or type(value) is _OPTIONS[name]
+
+
+def _suggest(name: str, *, upper: bool = False) -> str:
+    near = difflib.get_close_matches(name.replace("-", "_"), _NAMES, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    return f"; did you mean {ENVIRONMENT_PREFIX + near[0].upper() if upper else near[0]}?"
