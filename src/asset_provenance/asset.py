@@ -273,6 +273,28 @@ class DerivedAsset:
         """Add a note on the run as a whole."""
         self._opened().recorder.block.add_note(text)
 
+    def add_process(self, process: object) -> None:
+        """Take in a ``DataProcess`` of the schema. Not available in this version.
+
+        Raises
+        ------
+        UsageError
+            Always, in this version.
+        """
+        raise UsageError(f"add_process({type(process).__name__}) is not available in this version")
+
+    def add_processing(self, processing: object) -> None:
+        """Take in a ``Processing`` of the schema. Not available in this version.
+
+        Raises
+        ------
+        UsageError
+            Always, in this version.
+        """
+        raise UsageError(
+            f"add_processing({type(processing).__name__}) is not available in this version"
+        )
+
     def _opened(self) -> Run:
         if self._run is None or not self._run.is_open:
             raise UsageError("the asset is not open: use it in a with block, or call start() first")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +62,7 @@ class OutputFolder:
         """Unlock; remove the journals' folder when nothing is left in it."""
         # Removed while it is locked: nobody else can hold what is about to vanish.
         with suppress(OSError):
-            if os.listdir(self._journals) == [_LOCK]:
+            if [path.name for path in self._journals.iterdir()] == [_LOCK]:
                 (self._journals / _LOCK).unlink()
                 self._journals.rmdir()
         self._lock.release()

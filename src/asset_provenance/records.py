@@ -29,7 +29,7 @@ __all__ = [
 RECORD_VERSION = 1
 """Version of the JSON form; changes whenever a field does."""
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 
 class ProcessStatus(StrEnum):
@@ -271,7 +271,4 @@ def _time(text: str) -> datetime:
 
 
 def _inputs(items: list[dict[str, Any]]) -> tuple[InputRef, ...]:
-    return tuple(
-        InputRef(**{**item, "assets": _inputs(item.get("assets", []))})  # type: ignore[arg-type]
-        for item in items
-    )
+    return tuple(InputRef(**{**item, "assets": _inputs(item.get("assets", []))}) for item in items)

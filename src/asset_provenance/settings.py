@@ -136,18 +136,17 @@ def load_settings(
     ]
     start = [script_folder, Path.cwd() if working_folder is None else working_folder]
     project_file = _nearest_file([folder for folder in start if folder is not None], problems)
-    for file in (project_file, _user_file() if user_file is None else user_file):
-        if file is not None:
-            layers.append(_from_file(file, problems))
+    files = (project_file, _user_file() if user_file is None else user_file)
+    layers += [_from_file(file, problems) for file in files if file is not None]
     given: dict[str, Given] = {}
     for layer in layers:
         for name, value in layer.items():
             given.setdefault(name, value)
-    for name in _LATER_OPTIONS:
-        if name in given:
-            problems.append(
-                f"{name} (from {given[name].source}) is not available in this version; leave it out"
-            )
+    problems += [
+        f"{name} (from {given[name].source}) is not available in this version; leave it out"
+        for name in _LATER_OPTIONS
+        if name in given
+    ]
     return Settings(given, problems)
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -270,7 +271,7 @@ class _Call:
     def __init__(self, options: _Options, function: Callable[..., Any]) -> None:
         self._options = options
         self._function = function
-        self._name: str = options.name or getattr(function, "__name__", type(function).__name__)
+        self._name = options.name or str(getattr(function, "__name__", type(function).__name__))
         self._is_method = _is_method(function)
         _check_names(options, function, self._name)
 
@@ -451,8 +452,7 @@ def _check_outputs(outputs: Any) -> Any:
         for path in outputs:
             if not isinstance(path, str | os.PathLike):
                 raise UsageError(f"an output must be a path, not {path!r:.80}")
-            parts = os.path.normpath(os.fsdecode(os.fspath(path))).split(os.sep)
-            if parts[0] == os.pardir:
+            if Path(os.path.normpath(os.fsdecode(path))).parts[:1] == (os.pardir,):
                 raise UsageError(f"output {path} lies outside the asset's output folder")
     return outputs
 

@@ -130,7 +130,7 @@ class Git:
             _logger.warning("%s: %s", printable(root), notes[-1])
         url = _public_url(url, root, notes)
         if commit is None:
-            no_commit = "the repository has no commits yet"
+            no_commit = "the branch has no commits yet"
             notes.append(no_commit if answers else "the commit could not be read")
         elif answers and remote is not None:
             notes.extend(_note_on_push(ask, commit, remote, shallow))
@@ -420,7 +420,7 @@ def _text(path: Path) -> str:
     """Give a small file's text; nothing for what is missing or not a plain file."""
     try:
         return path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

@@ -366,11 +366,12 @@ class _Writer:
             shape = tuple(shape)
         name = _type_name(kind)
         self.room -= len(name) + 40
-        return {
-            "type": name,
-            "shape": self.value(shape, depth + 1),
-            "dtype": self.text(_dtype_name(dtype)[:200]),
-        }
+        if type(shape) is tuple and len(shape) < 8 and all(map(_is_small, shape)):
+            self.room -= 22 * len(shape)
+            sizes: JsonValue = list(shape)
+        else:
+            sizes = self.value(shape, depth + 1)
+        return {"type": name, "shape": sizes, "dtype": self.text(_dtype_name(dtype)[:200])}
 
 
 def _plain(value: Any, kind: type) -> Any:  # noqa: PLR0912 - one line a type
@@ -538,10 +539,10 @@ def _declared(value: object, kind: type, name: str) -> Any:
     for base in _mro(kind):
         found = _namespace(base).get(name, _MISSING)
         if found is not _MISSING:
-            if type(found) is GetSetDescriptorType:
-                return found.__get__(value)
+            if type(found) in (GetSetDescriptorType, MemberDescriptorType):
+                return _stored(value, name)
             if _class_attribute(type(found), "__get__") is _MISSING:
-                return found
+                return dict.get(_instance_dict(value), name, found)
             return found.__get__(value, kind) if _is_from(base, _ARRAY_LIBRARIES) else _MISSING
     return _stored(value, name)
 
@@ -560,6 +561,10 @@ def _dtype_name(dtype: Any) -> str:
 def _is_from(kind: type, modules: re.Pattern[str]) -> bool:
     module = _module(kind)
     return type(module) is str and modules.match(module) is not None
+
+
+def _is_small(size: object) -> bool:
+    return type(size) is int and 0 <= size < 2**63
 
 
 def _full_name(kind: type) -> str:

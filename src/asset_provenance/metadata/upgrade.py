@@ -192,7 +192,6 @@ def _ask_child(name: str, request: Mapping[str, Any], timeout: float) -> dict[st
             input=json.dumps(request).encode(),
             capture_output=True,
             check=False,
-            cwd=os.sep,  # ours may be gone, or hold modules of the user
             env=environment,
             timeout=timeout,
         )
@@ -222,7 +221,7 @@ def _import_path() -> list[str]:
         cwd = Path(os.sep)
     folders = [str(Path(cwd, entry)) for entry in sys.path]
     own = {str(cwd), str(Path(cwd, script).parent)} if script else {str(cwd)}
-    return [*folders, str(Path(__file__).parents[2])]
+    return [*sorted(folders, key=own.__contains__), str(Path(__file__).parents[2])]
 
 
 def _child() -> None:

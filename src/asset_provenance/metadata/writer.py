@@ -181,7 +181,7 @@ def roll_forward(output_dir: Path) -> list[Path]:
             _apply(output_dir, run_folder, new, stale, [])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(
-                f"the metadata of an earlier run in {run_folder} cannot be moved into place: {error}"
+                f"the metadata of an earlier run in {run_folder} cannot be put in place: {error}"
             ) from error
         _log.warning("finished writing the metadata of an earlier run, killed while it wrote them")
         shutil.rmtree(run_folder, ignore_errors=True)

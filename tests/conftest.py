@@ -1,0 +1,44 @@
+"""Every test has a home, a working folder and an environment of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SAMPLES = PROJECT.parent / "shared" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in list(os.environ):
+        if variable.startswith(("ASSET_PROVENANCE_", "GIT_", "CO_")):
+            monkeypatch.delenv(variable)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("ASSET_PROVENANCE_OFFLINE", "true")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder where this test's assets find their inputs."""
+    folder = Path.cwd() / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def samples() -> Path:
+    """Real metadata files, where they are present."""
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no real samples at {SAMPLES}")
+    return SAMPLES
