@@ -23,6 +23,8 @@ def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("ASSET_PROVENANCE_OFFLINE", "true")
+    # The tests' own code may have uncommitted changes while it is being written.
+    monkeypatch.setenv("ASSET_PROVENANCE_SAVE_PATCH", "false")
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

@@ -9,12 +9,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from asset_provenance.capture.binding import compile_binder
 from asset_provenance.errors import UsageError
+from asset_provenance.options import InputLike, check_callable, check_process_type
 from asset_provenance.records import ProcessRecord
-from asset_provenance.run import Request, Run, bound_arguments
-from asset_provenance.tracking import InputLike, calling_file, check_callable, check_process_type
+from asset_provenance.tracking import calling_file
+
+if TYPE_CHECKING:
+    from asset_provenance.run import Run
 
 __all__ = ["DerivedAsset"]
 
@@ -145,19 +149,19 @@ class DerivedAsset:
         _check_choice("on_failure", on_failure, ("journal", "write"))
         _check_process_name(process_name)
         self._run: Run | None = None
-        self._request = Request(
-            process_name=process_name,
-            inputs=inputs,
-            reference_inputs=reference_inputs,
-            base_name=base_name,
-            output_dir=output_dir,
-            process_type=None if process_type is None else check_process_type(process_type),
-            parameters=parameters,
-            inherit=inherit,
-            on_failure=on_failure,
-            overwrite=overwrite,
-            strict=strict,
-            facts={
+        self._request: dict[str, Any] = {
+            "process_name": process_name,
+            "inputs": inputs,
+            "reference_inputs": reference_inputs,
+            "base_name": base_name,
+            "output_dir": output_dir,
+            "process_type": None if process_type is None else check_process_type(process_type),
+            "parameters": parameters,
+            "inherit": inherit,
+            "on_failure": on_failure,
+            "overwrite": overwrite,
+            "strict": strict,
+            "facts": {
                 "project_name": project_name,
                 "investigators": investigators,
                 "funding_source": funding_source,
@@ -174,7 +178,7 @@ class DerivedAsset:
                 "pipelines": pipelines,
                 "pipeline_name": pipeline_name,
             },
-        )
+        }
 
     @property
     def name(self) -> str | None:
@@ -234,7 +238,7 @@ class DerivedAsset:
         def run_as_asset(*args: P.args, **kwargs: P.kwargs) -> R:
             if self._run is not None and self._run.is_open:
                 return function(*args, **kwargs)  # main called itself: still the same asset
-            self._open(function=function, arguments=bound_arguments(function, args, kwargs))
+            self._open(function=function, arguments=_bound(function, args, kwargs))
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
@@ -303,7 +307,20 @@ class DerivedAsset:
     def _open(self, **code: Any) -> None:
         if self._run is not None and self._run.is_open:
             raise UsageError("the asset is open already")
-        self._run = Run(self._request, **code)
+        # A run brings the schema, the journal and all that; a decorated library needs none of it.
+        from asset_provenance.run import Request, Run  # noqa: PLC0415
+
+        self._run = Run(Request(**self._request), **code)
+
+
+def _bound(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the arguments of a call by name, defaults included; nothing for a call that fails."""
+    try:
+        return compile_binder(function)(*args, **kwargs)
+    except TypeError:
+        return {}
 
 
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import shutil
 import threading
 import weakref
@@ -65,7 +64,7 @@ class Journal:
     """
 
     def __init__(self, output_dir: Path) -> None:
-        self.folder = output_dir / JOURNAL_FOLDER / secrets.token_hex(6)
+        self.folder = output_dir / JOURNAL_FOLDER / os.urandom(6).hex()
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:
@@ -79,7 +78,7 @@ class Journal:
         _open_journals.add(self)
 
     def _open_file(self) -> None:
-        self.writer = secrets.token_hex(4)
+        self.writer = os.urandom(4).hex()
         path = self.folder / f"{self.writer}.jsonl"
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

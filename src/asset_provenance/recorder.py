@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.errors import UsageError
 from asset_provenance.records import CodeRecord, InputRef, JsonValue, ProcessRecord, ProcessStatus
-from asset_provenance.redaction import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -141,7 +139,7 @@ class ActiveProcess:
         """
         if not isinstance(text, str):
             raise UsageError(f"a note must be a text, not {type(text).__name__}")
-        note = redact_text(text)
+        note = _redacted(text)
         self._change(lambda record: replace(record, notes=(*record.notes, note)))
 
     def _change(self, change: Callable[[ProcessRecord], ProcessRecord]) -> None:
@@ -220,7 +218,11 @@ class Recorder:
         self.journal = journal
         self.lock = threading.RLock()
         self.process_id = os.getpid()
+        # Imported with the first asset, not with the package.
+        from asset_provenance.capture.parameters import safe_parameters  # noqa: PLC0415
+
         self._roots = (str(data_root), str(output_dir))
+        self._safe_parameters = safe_parameters
         self._resolver = resolver
         self._real_output_dir = os.path.realpath(output_dir)
         self._records: list[ProcessRecord] = []
@@ -302,9 +304,7 @@ class Recorder:
         redact: Collection[str] = (),
     ) -> dict[str, JsonValue]:
         """Make values JSON-safe and free of secrets."""
-        return capture_parameters.safe_parameters(
-            values, exclude=exclude, redact=redact, roots=self._roots
-        )
+        return self._safe_parameters(values, exclude=exclude, redact=redact, roots=self._roots)
 
     def begin(self, parent: ActiveProcess, start: Start) -> ActiveProcess:
         """Start a process inside another one, in the journal and in this context."""
@@ -415,7 +415,13 @@ def _describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         text = ""
     name = type(error).__name__
-    return redact_text(f"{name}: {text}"[:1000] if text else name)
+    return _redacted(f"{name}: {text}"[:1000] if text else name)
+
+
+def _redacted(text: str) -> str:
+    from asset_provenance.redaction import redact_text  # noqa: PLC0415 - its patterns take time
+
+    return redact_text(text)
 
 
 def _with_inputs(record: ProcessRecord, found: Iterable[ResolvedInput]) -> ProcessRecord:

@@ -110,12 +110,12 @@ class ProcessRecord:
     ----------
     id
         Unique within the run.
-    parent_id
-        The process that was open when this one started, or None at the top.
     name
         As given or as the function is called; made unique only in the metadata.
     process_type, stage
         Values of the schema's ``ProcessName`` and ``ProcessStage``.
+    parent_id
+        The process that was open when this one started, or None at the top.
     start_date_time, end_date_time
         Aware times in UTC. The end is the start plus the monotonic time that passed.
     status
@@ -138,11 +138,11 @@ class ProcessRecord:
     """
 
     id: str
-    parent_id: str | None
     name: str
     process_type: str
     stage: str
     start_date_time: datetime
+    parent_id: str | None = None
     end_date_time: datetime | None = None
     status: ProcessStatus = ProcessStatus.RUNNING
     code: CodeRecord | None = None

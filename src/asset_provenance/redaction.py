@@ -8,7 +8,6 @@ linear time: starts are kept apart by look-behinds, and runs are possessive or b
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
 import re
 from functools import lru_cache
@@ -276,7 +275,7 @@ def _redact_scheme(match: re.Match[str]) -> str:
         # "basic statistics" is prose: only what decodes to user:password is a credential.
         try:
             is_secret = ":" in base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             is_secret = False
     else:
         is_secret = len(value) >= 20 or not (value.isalpha() and value.islower())

@@ -19,16 +19,16 @@ from asset_provenance.capture.platform import default_folders
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
+from asset_provenance.options import default_stage, several
 from asset_provenance.recorder import Recorder, Start, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import redact_arguments
 from asset_provenance.settings import load_settings
-from asset_provenance.tracking import default_stage, several
 
 if TYPE_CHECKING:
     from asset_provenance.assembly import Plan
 
-__all__ = ["Request", "Run", "bound_arguments"]
+__all__ = ["Request", "Run"]
 
 Arguments = Mapping[str, Any]
 
@@ -271,16 +271,6 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 def _script_folder() -> Path | None:
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return None if file is None else _absolute(file).parent
-
-
-def bound_arguments(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Give the arguments of a call by name, defaults included; nothing for a call that fails."""
-    try:
-        return capture_parameters.compile_binder(function)(*args, **kwargs)
-    except TypeError:
-        return {}
 
 
 def _asset_record(plan: Plan) -> AssetRecord:

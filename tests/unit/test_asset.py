@@ -12,6 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from asset_provenance import (
+    AssemblyError,
+    DerivedAsset,
+    PreflightError,
+    StorageError,
+    UsageError,
+    current_process,
+    track_process,
+)
 from helpers.assets import (
     CARRIED,
     FACTS,
@@ -22,16 +32,6 @@ from helpers.assets import (
     process,
     processes,
     read_json,
-)
-
-from asset_provenance import (
-    AssemblyError,
-    DerivedAsset,
-    PreflightError,
-    StorageError,
-    UsageError,
-    current_process,
-    track_process,
 )
 
 RESULTS = Path("results")
@@ -568,10 +568,9 @@ def test_metadata_that_are_not_ours_are_never_replaced_unasked(raw: Path, how: s
 def test_a_run_that_raises_leaves_its_record_and_no_metadata(
     raw: Path, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(type(error)) as caught:
-        with DerivedAsset("tuning", inputs=raw, **PEOPLE):
-            double(1)
-            raise error
+    with pytest.raises(type(error)) as caught, DerivedAsset("tuning", inputs=raw, **PEOPLE):
+        double(1)
+        raise error
     assert caught.value is error
     assert not list(RESULTS.glob("*.json"))
     (journal,) = RESULTS.glob(".asset-provenance/*/*.jsonl")
@@ -590,16 +589,14 @@ def test_a_failed_run_can_be_written_with_the_failure_in_its_notes(raw: Path) ->
 
 
 def test_leaving_by_exit_status_zero_is_no_failure(raw: Path) -> None:
-    with pytest.raises(SystemExit):
-        with DerivedAsset("tuning", inputs=raw, **PEOPLE):
-            sys.exit(0)
+    with pytest.raises(SystemExit), DerivedAsset("tuning", inputs=raw, **PEOPLE):
+        sys.exit(0)
     assert "sys.exit with status 0" in processes(RESULTS)["tuning"]["notes"]
 
 
 def test_the_run_after_a_failed_one_is_not_disturbed_and_keeps_its_record(raw: Path) -> None:
-    with pytest.raises(ValueError, match="first"):
-        with DerivedAsset("tuning", inputs=raw, **PEOPLE):
-            raise ValueError("first")
+    with pytest.raises(ValueError, match="first"), DerivedAsset("tuning", inputs=raw, **PEOPLE):
+        raise ValueError("first")
     with DerivedAsset("tuning", inputs=raw, **PEOPLE):
         pass
     assert (RESULTS / "processing.json").exists()
@@ -723,6 +720,6 @@ def test_the_log_says_what_was_inherited_from_where(
         with DerivedAsset("tuning", inputs=raw, **PEOPLE):
             pass
     (line,) = [record.message for record in caplog.records if "inherited:" in record.message]
-    assert f"project_name" in line
-    assert f"subject.json" in line
+    assert "project_name" in line
+    assert "subject.json" in line
     assert f"from input {RAW}" in line

@@ -1,47 +1,44 @@
-"""A call's arguments become parameters: bound to their names, JSON-safe, redacted and bounded.
+"""A call's arguments become parameters: JSON-safe, redacted and bounded.
 
-What a user hands over is never run. Types are read without their metaclass, containers with the
-methods of the built-in base class, attributes only where they are stored. Nothing is iterated but
-built-in containers. The one exception are `shape` and `dtype` of known array libraries.
+What a user hands over is never run: containers are read with the methods of the built-in base
+class, and nothing is iterated but built-in containers.
 """
 
 from __future__ import annotations
 
 import gc
-import inspect
 import math
-import re
-import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import EnumType
 from functools import lru_cache
 from itertools import islice
 from json import dumps
 from json.encoder import encode_basestring_ascii
-from pathlib import PurePath
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    GetSetDescriptorType,
-    MappingProxyType,
-    MemberDescriptorType,
-    MethodType,
-    SimpleNamespace,
-)
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MappingProxyType
+from typing import Any
 
+from asset_provenance.capture.objects import (
+    ARRAY_LIBRARIES,
+    MISSING,
+    class_attribute,
+    declared,
+    dtype_name,
+    is_from,
+    is_number,
+    is_small,
+    known_value,
+    plain_value,
+    stored,
+    stored_fields,
+    type_name,
+    wrapped,
+)
 from asset_provenance.errors import UsageError
+from asset_provenance.records import JsonValue
 from asset_provenance.redaction import REDACTED, is_secret_name, redact_arguments, redact_text
 
-if TYPE_CHECKING:
-    from asset_provenance.records import JsonValue
-
-__all__ = ["Binder", "compile_binder", "from_block", "safe_parameters"]
-
-Binder: TypeAlias = Callable[..., dict[str, Any]]
-"""Takes what the function takes, and gives the arguments by name, defaults included."""
+__all__ = ["from_block", "safe_parameters"]
 
 _MAX_TEXT = 1_000  # characters
 _MAX_ITEMS = 100
@@ -49,88 +46,6 @@ _MAX_DEPTH = 8
 _MAX_SIZE = 15_000  # bytes of JSON in a call, a little below the 16 KB that are promised
 _SCALARS_ONLY = 3_000  # bytes kept free for the numbers and short texts that come late
 _SHORT = 120
-
-_MISSING: Any = object()
-# The metaclass of a user's class could override each of these attributes.
-_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
-_namespace: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
-_module: Callable[[type], object] = type.__dict__["__module__"].__get__
-_qualname: Callable[[type], str] = type.__dict__["__qualname__"].__get__
-
-# Their properties are known to be quick and to compute nothing.
-_ARRAY_LIBRARIES = re.compile(
-    r"(?:awkward|cudf|cupy|dask|dask_expr|geopandas|h5py|jax|jaxlib|numpy|pandas|polars|pyarrow|scipy"
-    r"|sparse|tensorflow|tensorstore|torch|xarray|zarr)(?:\.|$)"
-)
-_TIME_ZONES = re.compile(r"(?:datetime|zoneinfo|pytz|dateutil|pandas)(?:\.|$)")
-
-
-def compile_binder(function: Callable[..., Any], *, skip_first: bool = False) -> Binder:
-    """Compile, once for a function, what binds the arguments of its calls.
-
-    Parameters
-    ----------
-    function
-        The function as it was defined. One whose signature cannot be read (many functions
-        written in C) has its arguments as ``args`` and under their keywords.
-    skip_first
-        For methods: the binder is called without ``self`` or ``cls``.
-
-    Returns
-    -------
-    Binder
-        Raises ``TypeError`` on a wrong call, as the function does. An entry of ``**kwargs`` that
-        has the name of another parameter goes under ``**name``.
-    """
-    try:
-        return _compile(inspect.signature(function), function.__qualname__, skip_first)
-    except Exception:  # noqa: BLE001 - `__signature__` may be anything
-        return _bind_unknown
-
-
-class _Source(str):
-    """The name of a default, which a signature writes as its ``repr``."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
-def _compile(signature: inspect.Signature, name: str, skip_first: bool) -> Binder:
-    parameters = list(signature.parameters.values())
-    kinds = inspect.Parameter
-    if skip_first and parameters and parameters[0].kind <= kinds.POSITIONAL_OR_KEYWORD:
-        del parameters[0]
-    names: dict[str, Any] = {"asset_provenance_merge": _merge}
-    for index, parameter in enumerate(parameters):
-        default = parameter.default
-        if default is not parameter.empty:
-            names[f"default_{index}"] = default
-            default = _Source(f"default_{index}")
-        parameters[index] = parameter.replace(annotation=parameter.empty, default=default)
-    extra = [p.name for p in parameters if p.kind == kinds.VAR_KEYWORD]
-    bound = "".join(f"{p.name!r}: {p.name}, " for p in parameters if p.name not in extra)
-    if {kinds.POSITIONAL_ONLY, kinds.VAR_POSITIONAL} & {p.kind for p in parameters} and extra:
-        body = f"asset_provenance_merge({{{bound}}}, {extra[0]})"
-    else:
-        body = f"{{{bound}{''.join(f'**{name}' for name in extra)}}}"
-    # Only the names of parameters, which are identifiers, get into the source.
-    exec(f"def bind{inspect.Signature(parameters)}: return {body}", names)  # noqa: S102
-    binder = names["bind"]
-    binder.__qualname__ = name  # for the message of a TypeError
-    return binder  # type: ignore[no-any-return]
-
-
-def _bind_unknown(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    return _merge({"args": list(args)}, kwargs)
-
-
-def _merge(bound: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    for name, value in extra.items():
-        key = name
-        while key in bound or (key != name and key in extra):
-            key = f"**{key}"
-        bound[key] = value
-    return bound
 
 
 def from_block(value: object) -> dict[str, Any]:
@@ -153,10 +68,10 @@ def from_block(value: object) -> dict[str, Any]:
     """
     if isinstance(value, Mapping):
         return dict(value)
-    fields = _stored_fields(value)
+    fields = stored_fields(value)
     if fields is None:
         raise UsageError(
-            f"parameters= of a block cannot be of type {_type_name(type(value))}. Give a mapping, "
+            f"parameters= of a block cannot be of type {type_name(type(value))}. Give a mapping, "
             'such as parameters={"threshold": 5.0}, or an argparse.Namespace, a dataclass, attrs '
             "or pydantic instance."
         )
@@ -223,6 +138,7 @@ class _Writer:
                 return self.text(value)
             if depth < _MAX_DEPTH and id(value) not in self.open and self.room > _SCALARS_ONLY:
                 self.open.add(id(value))
+                self.room -= 2
                 try:
                     return self.content(value, kind, depth)
                 finally:
@@ -262,7 +178,7 @@ class _Writer:
         return text
 
     def type_of(self, value: object) -> JsonValue:
-        name = _type_name(type(value))
+        name = type_name(type(value))
         self.room -= len(name) + 14
         return {"type": name}
 
@@ -283,12 +199,13 @@ class _Writer:
             self.room -= (len(name) if name.isascii() else len(encode_basestring_ascii(name))) + 6
             if self.room < least:
                 break
-            if text in self.redact or (is_secret and not _is_number(value)):
+            if text in self.redact or (is_secret and not is_number(value)):
                 self.room -= len(REDACTED) + 2
                 result[name] = REDACTED
             else:
                 result[name] = self.value(value, depth + 1)
         if len(result) < total:
+            self.room -= 50
             result[_apart("…", result)] = f"[… {total - len(result)} more of {total}]"
         return result
 
@@ -310,6 +227,7 @@ class _Writer:
         if not ordered:
             result.sort(key=_rank)
         if len(result) < total:
+            self.room -= 50
             result.append(f"[… {total - len(result)} more of {total}]")
         return result
 
@@ -318,9 +236,9 @@ class _Writer:
         if issubclass(kind, dict):
             return self.mapping(dict.items(value), dict.__len__(value), depth)
         if issubclass(type(kind), EnumType):
-            return self.value(_stored(value, "_value_"), depth + 1)
+            return self.value(stored(value, "_value_"), depth + 1)
         if issubclass(kind, tuple):
-            names = _class_attribute(kind, "_fields")
+            names = class_attribute(kind, "_fields")
             values = tuple.__iter__(value)
             total = tuple.__len__(value)
             if type(names) is tuple and len(names) == total:
@@ -338,244 +256,40 @@ class _Writer:
             # The mapping behind it could be a user's own, whose methods the proxy would call.
             return self.value(gc.get_referents(value)[0], depth + 1)
         # Arrays are the most frequent objects: they are looked for before the rest.
-        from_library = _is_from(kind, _ARRAY_LIBRARIES)
-        plain = _known(value, kind) if from_library else _plain(value, kind)
-        if plain is not _MISSING:
+        from_library = is_from(kind, ARRAY_LIBRARIES)
+        plain = known_value(value, kind) if from_library else plain_value(value, kind)
+        if plain is not MISSING:
             return self.value(plain, depth + 1)
         found = from_library and self.array(value, kind, depth)
         if found:
             return found
-        fields = _stored_fields(value)
+        fields = stored_fields(value)
         if fields is not None:
             return self.mapping(fields, len(fields), depth)
-        for reader in (_plain, _wrapped) if from_library else (_known, _wrapped):
+        for reader in (plain_value, wrapped) if from_library else (known_value, wrapped):
             plain = reader(value, kind)
-            if plain is not _MISSING:
+            if plain is not MISSING:
                 return self.value(plain, depth + 1)
         return self.array(value, kind, depth) or self.type_of(value)
 
     def array(self, value: object, kind: type, depth: int) -> dict[str, JsonValue] | None:
         """Describe what has a shape and a dtype."""
-        shape = _declared(value, kind, "shape")
-        dtype = _declared(value, kind, "dtype") if shape is not _MISSING else _MISSING
-        if dtype is _MISSING:
-            dtype = _declared(value, kind, "dtypes")
-        if shape is _MISSING or dtype is _MISSING:
+        shape = declared(value, kind, "shape")
+        dtype = declared(value, kind, "dtype") if shape is not MISSING else MISSING
+        if dtype is MISSING:
+            dtype = declared(value, kind, "dtypes")
+        if shape is MISSING or dtype is MISSING:
             return None
-        if _is_from(type(shape), _ARRAY_LIBRARIES):
+        if is_from(type(shape), ARRAY_LIBRARIES):
             shape = tuple(shape)
-        name = _type_name(kind)
+        name = type_name(kind)
         self.room -= len(name) + 40
-        if type(shape) is tuple and len(shape) < 8 and all(map(_is_small, shape)):
+        if type(shape) is tuple and len(shape) < 8 and all(map(is_small, shape)):
             self.room -= 22 * len(shape)
             sizes: JsonValue = list(shape)
         else:
             sizes = self.value(shape, depth + 1)
-        return {"type": name, "shape": sizes, "dtype": self.text(_dtype_name(dtype)[:200])}
-
-
-def _plain(value: Any, kind: type) -> Any:  # noqa: PLR0912 - one line a type
-    """Give the JSON value of an object of the standard library's plain types, if it is one."""
-    if issubclass(kind, str):
-        return str.__str__(value)
-    if issubclass(kind, int):
-        return int.__int__(value)
-    if issubclass(kind, float):
-        return float.__float__(value)
-    if issubclass(kind, complex):
-        return complex.__repr__(value).strip("()")
-    if issubclass(kind, bytes):
-        return {"type": _type_name(kind), "length": bytes.__len__(value)}
-    if issubclass(kind, bytearray):
-        return {"type": _type_name(kind), "length": bytearray.__len__(value)}
-    if kind is memoryview:
-        return {"type": "memoryview", "length": value.nbytes}
-    if issubclass(kind, PurePath):
-        return PurePath.__str__(value)
-    if issubclass(kind, datetime) and _is_from(kind, _ARRAY_LIBRARIES):
-        return value.isoformat()  # pandas has nanoseconds, and NaT
-    base: Any
-    for base in (datetime, date, time):
-        if issubclass(kind, base):
-            zone = None if base is date else base.tzinfo.__get__(value)
-            # A user's own time zone would be run for its offset.
-            known = zone is None or _is_from(type(zone), _TIME_ZONES)
-            return base.isoformat(value) if known else _MISSING
-    if issubclass(kind, timedelta):
-        return timedelta.total_seconds(value)
-    if kind is range:
-        return repr(value)
-    return _qualified_name(value, kind)
-
-
-def _qualified_name(value: Any, kind: type) -> Any:
-    if issubclass(kind, type):
-        return _type_name(value)
-    if kind is MethodType:
-        return _qualified_name(value.__func__, type(value.__func__))
-    if kind in (FunctionType, BuiltinFunctionType) or _is_from(kind, _ARRAY_LIBRARIES):
-        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-        if type(name) is str:
-            module = getattr(value, "__module__", None)
-            return f"{module}.{name}" if type(module) is str and module != "builtins" else name
-    return _MISSING
-
-
-def _numpy_scalar(value: Any, generic: Any) -> Any:
-    kind = type(value)
-    if not _is_genuine(kind):
-        return generic.item(value)
-    if issubclass(kind, sys.modules["numpy"].longdouble):
-        return float(value)  # its item() is no Python number
-    is_text = _type_name(kind) in ("numpy.datetime64", "numpy.timedelta64", "numpy.clongdouble")
-    return str(value) if is_text else generic.item(value)
-
-
-# Types of libraries that may not be loaded, each with what gives its value.
-_KNOWN: dict[str, Callable[[Any, Any], Any]] = {
-    "decimal.Decimal": lambda value, base: base.__str__(value),
-    "fractions.Fraction": lambda value, base: base.__str__(value),
-    "uuid.UUID": lambda value, base: base.__str__(value),
-    "posix.DirEntry": lambda value, base: base.__fspath__(value),
-    "nt.DirEntry": lambda value, base: base.__fspath__(value),
-    "numpy.dtype": lambda value, base: base.__str__(value),
-    "numpy.generic": _numpy_scalar,
-    "pydantic.types._SecretBase": lambda _value, _base: REDACTED,
-}
-
-
-def _known(value: Any, kind: type) -> Any:
-    for base in _mro(kind):
-        known = _KNOWN.get(_full_name(base))
-        if known and _is_genuine(base):
-            return known(value, base)
-    return _MISSING
-
-
-def _is_genuine(kind: type) -> bool:
-    """Say whether a type is the one that its module has under its name."""
-    name = _module(kind)
-    module = sys.modules.get(name) if type(name) is str else None
-    # A module that is loaded when first used must not be loaded by this.
-    names = object.__getattribute__(module, "__dict__") if module else {}
-    return dict.get(names, _qualname(kind)) is kind
-
-
-def _is_number(value: Any) -> bool:
-    kind = type(value)
-    if value is None or kind is bool or kind is int or kind is float:
-        return True
-    if issubclass(type(kind), EnumType):
-        return False
-    numbers = ("numpy.number", "numpy.bool", "numpy.bool_")
-    return issubclass(kind, int | float | complex) or any(
-        _type_name(base) in numbers for base in _mro(kind)
-    )
-
-
-def _class_attribute(kind: type, name: str) -> Any:
-    for base in _mro(kind):
-        found = _namespace(base).get(name, _MISSING)
-        if found is not _MISSING:
-            return found
-    return _MISSING
-
-
-def _instance_dict(value: object) -> dict[Any, Any]:
-    stored = _class_attribute(type(value), "__dict__")
-    if type(stored) not in (GetSetDescriptorType, MemberDescriptorType):
-        return {}
-    names = stored.__get__(value)
-    return names if issubclass(type(names), dict) else {}
-
-
-def _stored(value: object, name: str) -> Any:
-    """Give what an object itself stores, in a slot or its dictionary; no property is run."""
-    slot = _class_attribute(type(value), name)
-    if type(slot) in (MemberDescriptorType, GetSetDescriptorType):
-        try:
-            return slot.__get__(value)
-        except AttributeError:
-            return _MISSING
-    return dict.get(_instance_dict(value), name, _MISSING)
-
-
-def _stored_fields(value: object) -> list[tuple[Any, Any]] | None:
-    """Give the fields of a namespace, pydantic, attrs or dataclass instance; None for others."""
-    kind = type(value)
-    if any(
-        base is SimpleNamespace or _type_name(base) == "argparse.Namespace" for base in _mro(kind)
-    ):
-        return list(dict.items(_instance_dict(value)))
-    names: Any = _MISSING
-    extra: Any = None
-    if _class_attribute(kind, "__pydantic_validator__") is not _MISSING:
-        names = _class_attribute(kind, "__pydantic_fields__")
-        if names is _MISSING:  # before pydantic 2.10
-            names = _class_attribute(kind, "model_fields")
-        extra = _stored(value, "__pydantic_extra__")
-    if names is _MISSING:
-        names = _class_attribute(kind, "__dataclass_fields__")
-    if names is _MISSING:
-        names = _class_attribute(kind, "__attrs_attrs__")
-        if issubclass(type(names), tuple):
-            names = {_stored(attribute, "name"): None for attribute in tuple.__iter__(names)}
-    if type(names) is not dict:
-        return None
-    fields = [(name, _stored(value, name)) for name in names if type(name) is str]
-    if type(extra) is dict:
-        fields += extra.items()
-    return [field for field in fields if field[1] is not _MISSING]
-
-
-def _wrapped(value: object, kind: type) -> Any:
-    """Give the function inside a wrapper, such as a tracked or cached function."""
-    if any(_qualname(base).endswith("FunctionWrapper") for base in _mro(kind)):
-        return _stored(value, "__wrapped__")
-    return dict.get(_instance_dict(value), "__wrapped__", _MISSING)
-
-
-def _declared(value: object, kind: type, name: str) -> Any:
-    for base in _mro(kind):
-        found = _namespace(base).get(name, _MISSING)
-        if found is not _MISSING:
-            if type(found) in (GetSetDescriptorType, MemberDescriptorType):
-                return _stored(value, name)
-            if _class_attribute(type(found), "__get__") is _MISSING:
-                return dict.get(_instance_dict(value), name, found)
-            return found.__get__(value, kind) if _is_from(base, _ARRAY_LIBRARIES) else _MISSING
-    return _stored(value, name)
-
-
-def _dtype_name(dtype: Any) -> str:
-    kind = type(dtype)
-    if kind is str:
-        return dtype  # type: ignore[no-any-return]
-    if issubclass(kind, type):
-        return _type_name(dtype)
-    if kind in (list, tuple) or _type_name(kind).endswith(".Series"):
-        return ", ".join(dict.fromkeys(_dtype_name(item) for item in islice(dtype, 1_000)))
-    return str(dtype) if _is_from(kind, _ARRAY_LIBRARIES) else _type_name(kind)
-
-
-def _is_from(kind: type, modules: re.Pattern[str]) -> bool:
-    module = _module(kind)
-    return type(module) is str and modules.match(module) is not None
-
-
-def _is_small(size: object) -> bool:
-    return type(size) is int and 0 <= size < 2**63
-
-
-def _full_name(kind: type) -> str:
-    module = _module(kind)
-    name = _qualname(kind)
-    return name if type(module) is not str or module == "builtins" else f"{module}.{name}"
-
-
-def _type_name(kind: type) -> str:
-    name = _full_name(kind)
-    return name if len(name) <= 200 and name.isascii() else ascii(name[:60])[1:-1]
+        return {"type": name, "shape": sizes, "dtype": self.text(dtype_name(dtype)[:200])}
 
 
 def _rank(value: JsonValue) -> tuple[str, Any]:
@@ -593,7 +307,7 @@ def _apart(name: str, taken: Collection[str]) -> str:
 
 def _redact_pair(values: list[Any]) -> list[Any]:
     """Redact the second of a name and a value, the form in which headers are given."""
-    if len(values) == 2 and type(values[0]) is str and type(values[1]) in (str, bytes):
+    if len(values) == 2 and type(values[0]) is str and issubclass(type(values[1]), str | bytes):
         return [values[0], REDACTED if is_secret_name(values[0]) else values[1]]
     return values
 

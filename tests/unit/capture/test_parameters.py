@@ -25,7 +25,8 @@ import pydantic
 import pytest
 import wrapt
 
-from asset_provenance.capture.parameters import compile_binder, from_block, safe_parameters
+from asset_provenance.capture.binding import compile_binder
+from asset_provenance.capture.parameters import from_block, safe_parameters
 from asset_provenance.errors import UsageError
 from asset_provenance.redaction import REDACTED
 
@@ -58,7 +59,7 @@ def test_a_binder_gives_every_argument_by_name_with_defaults() -> None:
         "c": 6,
         "rest": (7, 8),
         "d": 4,
-        "e": None,
+        "e": 5,
         "x": 9,
     }
     assert list(bind(1, d=4)) == ["a", "b", "c", "rest", "d", "e"]

@@ -92,9 +92,13 @@ def test_a_wrong_organization_suggests_the_near_ones(given: str, suggested: str)
 
     assert f'"{given}" is not among the {len(ORGANIZATIONS)} organizations' in message
     assert '"AIND"' in message
-    hint = message.partition("did you mean ")[2]
-    assert hint.startswith(suggested)
-    assert hint.count(" or ") + hint.count('", "') <= 2
+    assert message.partition("did you mean ")[2].startswith(suggested)
+
+
+def test_at_most_three_names_are_suggested() -> None:
+    hint = refusal(vocabulary.organization, "Foundation").partition("did you mean ")[2]
+
+    assert hint == '"W. M. Keck Foundation", "Simons Foundation" or "McKnight Foundation"?'
 
 
 def test_nothing_is_suggested_when_nothing_is_near() -> None:
