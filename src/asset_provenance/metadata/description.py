@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from asset_provenance.metadata import vocabulary
 from asset_provenance.metadata.inheritance import InputAsset, shared_raw_root
+from asset_provenance.metadata.quiet import quiet
 from asset_provenance.settings import DESCRIPTION_FACTS, ENVIRONMENT_PREFIX, FACTS, Settings
 
 __all__ = [
@@ -265,6 +266,7 @@ def reserve_creation_time(process_name: str, given: datetime | None) -> datetime
     return time
 
 
+@quiet()
 def build_description(
     facts: Facts,
     *,

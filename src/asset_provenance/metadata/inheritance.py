@@ -11,7 +11,6 @@ import functools
 import importlib
 import logging
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from asset_provenance.corefiles import (
 )
 from asset_provenance.errors import ProvenanceError
 from asset_provenance.metadata import upgrade
+from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import InputRef
 
 __all__ = [
@@ -44,6 +44,8 @@ __all__ = [
     "shared_subject",
     "why_invalid",
 ]
+
+_NEVER_INVENTED = ("project_name", "investigators", "funding_source")
 
 _log = logging.getLogger("asset_provenance")
 
@@ -154,8 +156,12 @@ def _upgraded(
     upgraded = upgrade.upgrade(name, location, data, offline=offline)
     kept = {name: file for name, file in files.items() if name not in upgrade.v1_files(data)}
     for core_file, content in upgraded.items():
-        path = folder / file_name(core_file)
-        kept.setdefault(core_file, CoreFile(content, parse_json(content, path)))
+        found = parse_json(content, folder / file_name(core_file))
+        if core_file == DATA_DESCRIPTION:
+            # Where v1 had none, the upgrader invents "unknown" people and internal funding.
+            invented = [name for name in _NEVER_INVENTED if not data.get(core_file, {}).get(name)]
+            found = {name: value for name, value in found.items() if name not in invented}
+        kept.setdefault(core_file, CoreFile(content, found))
     _log.info("input %s has metadata of schema v1; they were upgraded", name)
     return kept
 
@@ -230,6 +236,7 @@ def _distinct(holders: Sequence[InputAsset], core_file: str) -> list[Mapping[str
     return found
 
 
+@quiet()
 def merged_quality_control(inputs: Sequence[InputAsset]) -> Any:
     """Merge the quality control of inputs of one acquisition, where several have differing ones.
 
@@ -264,17 +271,14 @@ def merged_quality_control(inputs: Sequence[InputAsset]) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
+@quiet()
 def why_invalid(core_file: str, content: bytes) -> str | None:
     """Say in one line why a core file does not validate under the schema's model, or None.
 
     The models of subject, procedures, instrument and acquisition take about a second to import,
     so this is asked at the end of a run, and once for equal files.
     """
-    with warnings.catch_warnings():
-        # These modules warn of themselves when imported, which a program that makes warnings
-        # errors must not be stopped by.
-        warnings.simplefilter("ignore")
-        module = importlib.import_module(f"aind_data_schema.core.{core_file}")
+    module = importlib.import_module(f"aind_data_schema.core.{core_file}")
     model = getattr(module, "".join(part.capitalize() for part in core_file.split("_")))
     try:
         model.model_validate_json(content)

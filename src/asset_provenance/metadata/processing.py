@@ -6,7 +6,6 @@ import copy
 import json
 import logging
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from asset_provenance import lineage
 from asset_provenance.corefiles import PROVENANCE_FOLDER
 from asset_provenance.metadata.description import explain
 from asset_provenance.metadata.inheritance import InputAsset, shared_raw_root
+from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 
 __all__ = ["BuiltProcessing", "Run", "build_processing"]
@@ -82,6 +82,7 @@ class _Inherited:
     refused: dict[str, bytes] = field(default_factory=dict)
 
 
+@quiet()
 def build_processing(
     records: Sequence[ProcessRecord], run: Run, inputs: Sequence[InputAsset]
 ) -> BuiltProcessing:
@@ -139,10 +140,8 @@ def build_processing(
 def _take_over(inherited: _Inherited, asset: InputAsset) -> None:
     content = asset.files["processing"]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # faults of an input are not this run's to report
-            # The schema's validators change the data they are given.
-            upstream = Processing.model_validate(copy.deepcopy(dict(content.data)))
+        # The schema's validators change the data they are given.
+        upstream = Processing.model_validate(copy.deepcopy(dict(content.data)))
     except (ValidationError, ValueError) as error:
         reason = explain(error) if isinstance(error, ValidationError) else str(error)
         _log.warning("the processing of input %s is not valid: %s", asset.name, reason)
@@ -217,22 +216,19 @@ def _members(refs: Iterable[InputRef]) -> Iterable[InputRef]:
 def _data_process(record: ProcessRecord, name: str, run: Run) -> DataProcess:
     code = record.code or run.fallback_code
     try:
-        with warnings.catch_warnings():
-            # Where neither commit nor version is known, the notes say so.
-            warnings.filterwarnings("ignore", message="Neither commit_hash nor version")
-            return DataProcess(
-                process_type=record.process_type,
-                name=name,
-                stage=record.stage,
-                code=_code(code, record),
-                experimenters=list(run.experimenters),
-                pipeline_name=run.pipeline_name,
-                start_date_time=record.start_date_time,
-                end_date_time=record.end_date_time,
-                output_path=lineage.common_path(record.outputs),
-                output_parameters=_copied(record.results),
-                notes=_notes(record, code),
-            )
+        return DataProcess(
+            process_type=record.process_type,
+            name=name,
+            stage=record.stage,
+            code=_code(code, record),
+            experimenters=list(run.experimenters),
+            pipeline_name=run.pipeline_name,
+            start_date_time=record.start_date_time,
+            end_date_time=record.end_date_time,
+            output_path=lineage.common_path(record.outputs),
+            output_parameters=_copied(record.results),
+            notes=_notes(record, code),
+        )
     except ValidationError as error:
         raise ValueError(f"process {name}: {explain(error)}") from None
 

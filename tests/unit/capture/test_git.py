@@ -240,10 +240,11 @@ def test_uncommitted_changes_are_counted_and_their_patch_kept(repo: Path) -> Non
     assert b"+A = '\xe9'\n" in patch.content
 
 
-def test_the_patch_makes_the_commit_into_what_ran(repo: Path, tmp_path: Path) -> None:
-    # Settings that would make the patch one that does not apply.
-    git(repo, "config", "diff.noprefix", "true")
-    git(repo, "config", "diff.mnemonicPrefix", "true")
+@pytest.mark.parametrize("setting", ["diff.noprefix", "diff.mnemonicPrefix"])
+def test_the_patch_makes_the_commit_into_what_ran_whatever_the_settings(
+    repo: Path, tmp_path: Path, setting: str
+) -> None:
+    git(repo, "config", setting, "true")
     git(repo, "config", "color.ui", "always")
     git(repo, "config", "diff.external", "false")
     (repo / "helper.py").write_bytes(b"A = '\xe9'\n")
@@ -253,6 +254,7 @@ def test_the_patch_makes_the_commit_into_what_ran(repo: Path, tmp_path: Path) ->
     identifier.of_file(str(repo / "helper.py"))
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(repo), str(clone))
+    assert b"+++ b/helper.py\n" in identifier.patches[0].content
     (tmp_path / "x.patch").write_bytes(identifier.patches[0].content)
     git(clone, "apply", "--binary", str(tmp_path / "x.patch"))
     for name in ("helper.py", "code/image.bin"):
@@ -314,6 +316,14 @@ def test_a_file_that_is_not_in_the_commit_says_so(repo: Path, ignored: bool) -> 
     assert record.url == PUBLIC
     assert "scratch.py itself is not in the commit" in record.notes
     assert "itself is not in the commit" not in notes(ask(repo))
+
+
+@pytest.mark.parametrize("name", [":odd.py", "a[1]*.py", "caf\xe9 \n.py", "-x.py"])
+def test_a_file_of_any_name_is_found_in_the_commit(repo: Path, name: str) -> None:
+    (repo / name).write_text("D = 1\n")
+    commit(repo)
+    push(repo)
+    assert ask(repo, name).notes == ()
 
 
 def test_a_detached_head_gives_its_commit(repo: Path) -> None:
@@ -468,18 +478,19 @@ def test_nothing_that_a_repository_configures_is_run(repo: Path, programs: Path)
     assert not (programs / "sprung").exists()
 
 
+@POSIX_ONLY
 def test_a_partial_clone_is_not_completed_over_the_network(
     repo: Path, tmp_path: Path, programs: Path
 ) -> None:
+    trap = script(programs / "trap", f"touch {programs}/sprung")
     git(repo, "config", "uploadpack.allowFilter", "true")
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", "--no-checkout", "--filter=tree:0", repo.as_uri(), str(clone))
-    git(clone, "remote", "set-url", "origin", f"ext::{script(programs / 'trap', 'sleep 54321')}")
+    git(clone, "remote", "set-url", "origin", f"ext::{trap}")
     git(clone, "config", "protocol.ext.allow", "always")
     (clone / "helper.py").write_text("A = 2\n")
-    start = time.monotonic()
     record = ask(clone, "helper.py")
-    assert time.monotonic() - start < 5
+    assert not (programs / "sprung").exists()
     assert record.commit_hash == git(repo, "rev-parse", "HEAD")
 
 
@@ -538,8 +549,10 @@ def test_a_bare_repository_with_files_in_it_gives_commit_and_url(repo: Path) -> 
     assert "uncommitted changes were not looked for" in notes(record)
 
 
-def test_a_locked_index_does_not_matter_and_nothing_is_written(repo: Path) -> None:
-    (repo / ".git" / "index.lock").touch()
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_locked_index_does_not_matter_and_nothing_is_written(repo: Path, locked: bool) -> None:
+    if locked:
+        (repo / ".git" / "index.lock").touch()
     before = (repo / ".git" / "index").read_bytes()
     os.utime(repo / "helper.py", (1, 1))
     assert ask(repo).notes == ()

@@ -1,0 +1,21 @@
+"""Keeps the schema's warnings from a program that may have made warnings errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["quiet"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore Python warnings inside; to be used around the schema's imports and models.
+
+    They concern the schema's own code, or faults of an input, which are told by our log. What our
+    own metadata must not lack is looked at by :mod:`asset_provenance.metadata.checks`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,139 @@
+"""The journal: on disk at once, in one file for each writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from asset_provenance import ProcessRecord, StorageError
+from asset_provenance.journal import Journal, read_entries
+from asset_provenance.records import AssetRecord
+
+RECORD = ProcessRecord(
+    id="x",
+    name="sort",
+    process_type="Spike sorting",
+    stage="Processing",
+    start_date_time=datetime(2026, 3, 2, tzinfo=UTC),
+)
+
+
+def kinds(journal: Journal) -> list[str]:
+    return [
+        entry["kind"]
+        for path in sorted(journal.folder.glob("*.jsonl"))
+        for entry in read_entries(path)
+    ]
+
+
+def test_every_line_is_readable_when_its_method_returns() -> None:
+    journal = Journal(Path.cwd())
+    asset = AssetRecord("tuning", datetime(2026, 3, 2, tzinfo=UTC), "/results", "/data")
+    journal.asset(asset)
+    assert kinds(journal) == ["asset"]
+    journal.start(RECORD)
+    assert kinds(journal) == ["asset", "start"]
+    journal.end(RECORD)
+    journal.close("failed")
+    (path,) = journal.folder.glob("*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["asset", "start", "end", "close"]
+    assert lines[0]["version"] == 1
+    assert lines[-1]["reason"] == "failed"
+
+
+def test_a_run_that_is_removed_takes_only_its_own_folder() -> None:
+    one, two = Journal(Path.cwd()), Journal(Path.cwd())
+    one.start(RECORD)
+    two.start(RECORD)
+    one.remove()
+    assert [path.parent for path in Path.cwd().glob(".asset-provenance/*/*")] == [two.folder]
+    two.remove()
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out() -> None:
+    journal = Journal(Path.cwd())
+    journal.start(RECORD)
+    journal.close("x")
+    (path,) = journal.folder.glob("*.jsonl")
+    path.write_bytes(path.read_bytes() + b'{"kind":"end","id"')
+    assert kinds(journal) == ["start", "close"]
+    path.write_bytes(b"\xff\xfe\n[1]\n" + path.read_bytes())
+    assert kinds(journal) == ["start", "close"]
+
+
+def test_lines_of_many_threads_stay_whole() -> None:
+    journal = Journal(Path.cwd())
+    record = replace(RECORD, notes=("x" * 5000,))
+    threads = [
+        threading.Thread(target=lambda: [journal.end(record) for _ in range(50)]) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kinds(journal) == ["end"] * 400
+    journal.remove()
+
+
+def test_no_thread_of_ours_lives_on_when_nothing_is_written() -> None:
+    journal = Journal(Path.cwd())
+    journal.start(RECORD)
+    assert any("asset-provenance" in thread.name for thread in threading.enumerate())
+    until = time.monotonic() + 5
+    while any("asset-provenance" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    journal.remove()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_no_thread_of_ours_is_alive_when_the_program_forks() -> None:
+    journal = Journal(Path.cwd())
+    journal.start(RECORD)
+    child = os.fork()  # from Python 3.12 on, this warns where other threads are alive
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    journal.remove()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_writes_a_file_of_its_own_that_the_parent_reads() -> None:
+    journal = Journal(Path.cwd())
+    journal.start(RECORD)
+    child = os.fork()
+    if child == 0:
+        journal.continue_as_new_writer()
+        journal.end(replace(RECORD, id=f"{journal.writer}-1", name="from the child"))
+        journal.end(replace(RECORD, name="of the parent"))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert [record.name for record in journal.of_other_writers()] == ["from the child"]
+    journal.remove()
+
+
+def test_a_folder_that_cannot_be_made_is_told() -> None:
+    Path(".asset-provenance").write_text("a file")
+    with pytest.raises(StorageError, match="cannot be kept"):
+        Journal(Path.cwd())
+
+
+def test_a_journal_on_a_full_disk_says_so_once_and_lets_the_run_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    journal = Journal(Path.cwd())
+    os.dup2(os.open("/dev/full", os.O_WRONLY), journal._file)
+    journal.start(RECORD)
+    journal.end(RECORD)
+    assert caplog.text.count("cannot be written (No space left on device)") == 1
+    journal.remove()
