@@ -26,7 +26,7 @@ def plain(x: int, y: int = 2, z: int = 3) -> int:
 
 
 @wrapt.decorator
-def nothing(wrapped, instance, args, kwargs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001
+def nothing(wrapped, instance, args, kwargs):  # type: ignore[no-untyped-def]
     return wrapped(*args, **kwargs)
 
 
@@ -58,16 +58,18 @@ def main() -> None:
         "import asset_provenance",
         "from asset_provenance import DerivedAsset, current_process, track_process",
     )
-    print("import                                       ms    times wrapt")
-    print(f"  wrapt                                  {wrapt_import:6.1f}")
-    print(f"  asset_provenance                       {package:6.1f}    {package / wrapt_import:5.2f}")
-    print(f"  and its names                          {names:6.1f}    {names / wrapt_import:5.2f}")
+    print("import                                   ms     times wrapt")
+    for name, taken in (("wrapt", wrapt_import), ("package", package), ("and its names", names)):
+        print(f"  {name:<34}{taken:8.1f}{taken / wrapt_import:10.2f}")
 
     untracked, wrapper, tracked = measure_calls(plain, nothing(plain), track_process(plain))
-    print("call outside an asset                        us    times wrapt")
-    print(f"  plain function                         {untracked:6.3f}")
-    print(f"  wrapt wrapper that does nothing        {wrapper:6.3f}")
-    print(f"  tracked function                       {tracked:6.3f}    {tracked / wrapper:5.2f}")
+    print("call outside an asset                    us     times wrapt")
+    for name, taken in (
+        ("plain function", untracked),
+        ("wrapt wrapper that does nothing", wrapper),
+        ("tracked function", tracked),
+    ):
+        print(f"  {name:<34}{taken:8.3f}{taken / wrapper:10.2f}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from asset_provenance.external import ExternalAsset
-    from asset_provenance.recorder import ActiveProcess, current_process
+    from asset_provenance.process import ActiveProcess
+    from asset_provenance.recorder import current_process
     from asset_provenance.records import ProcessRecord
     from asset_provenance.tracking import track_process
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ActiveProcess": "recorder",
+    "ActiveProcess": "process",
     "AssemblyError": "errors",
     "DerivedAsset": "asset",
     "ExternalAsset": "external",

@@ -1,112 +1,32 @@
-"""Before a run: is everything known that the metadata need? After it: the files, as bytes."""
+"""After a run: its records and facts become the files of the asset."""
 
 from __future__ import annotations
 
-import enum
 import importlib.metadata
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asset_provenance.capture.code import CodeIdentifier
-from asset_provenance.capture.inputs import InputResolver, ResolvedInput
+from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.corefiles import DATA_DESCRIPTION, PROVENANCE_FOLDER, file_name
-from asset_provenance.errors import AssemblyError, UsageError
+from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import checks, description, inheritance, writer
 from asset_provenance.metadata.inheritance import InputAsset
 from asset_provenance.metadata.processing import Run, build_processing
 from asset_provenance.metadata.writer import FileToWrite
-from asset_provenance.records import CodeRecord, InputRef, JsonValue, ProcessRecord, ProcessStatus
-from asset_provenance.settings import Settings
+from asset_provenance.preflight import Plan, all_facts, describe, single_assets
+from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 
-__all__ = [
-    "AssembledSet",
-    "Plan",
-    "assemble",
-    "check_folder",
-    "prepare",
-    "warn_of_changed_case",
-    "write",
-]
+__all__ = ["AssembledSet", "assemble", "write"]
 
 _SCHEMA_SIZE_LIMIT = 500 * 1024
 """Bytes from which on aind-data-schema warns of a file's size."""
 
-_NOT_STARTED = datetime.max.replace(tzinfo=UTC)
-
 _log = logging.getLogger("asset_provenance")
-
-
-@dataclass(slots=True)
-class Plan:
-    """All that is known of an asset before it runs.
-
-    Parameters
-    ----------
-    process_name, base_name
-        Labels in the derived name.
-    process_type
-        Given when the block is to be a process whatever else is tracked.
-    data_root, output_dir
-        Absolute folders.
-    settings, given
-        What was given, raw and as the schema's objects.
-    inputs
-        The primary inputs, or None for those that the run is seen to use.
-    groups
-        The primary inputs as they were declared: groups stay together.
-    references
-        Reference inputs.
-    inherit
-        ``"auto"``, ``"files"`` or ``"none"``.
-    problems
-        Everything that must be mended before the run can start.
-    """
-
-    process_name: str
-    base_name: str | None
-    process_type: str | None
-    data_root: Path
-    output_dir: Path
-    settings: Settings
-    resolver: InputResolver
-    given: description.Facts = field(default_factory=description.Facts)
-    inputs: list[InputAsset] | None = None
-    groups: list[InputRef] = field(default_factory=list)
-    references: list[InputRef] = field(default_factory=list)
-    inherit: str = "auto"
-    creation_time: datetime = _NOT_STARTED
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def offline(self) -> bool:
-        """Whether nothing on the network may be asked."""
-        return self.settings.flag("offline", default=False)
-
-    def name(self, inputs: Sequence[InputAsset]) -> str:
-        """Give the name that the asset has with these inputs."""
-        return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
-
-    def identifier(self) -> CodeIdentifier:
-        """Give the finder of code for this run."""
-        return CodeIdentifier(
-            code_url=self.settings.text("code_url"),
-            code_version=self.settings.text("code_version"),
-            save_patch=self.settings.flag("save_patch", default=True),
-        )
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Give what the journal must hold to finish the asset without the program."""
-        return {
-            "base_name": self.base_name,
-            "process_type": self.process_type,
-            "inherit": self.inherit,
-            "facts": {name: _plain(value) for name, value in self.given.values.items()},
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,38 +38,6 @@ class AssembledSet:
     header: Mapping[str, Any]
 
 
-def check_folder(plan: Plan, *, overwrite: bool) -> None:
-    """Finish what an earlier run was killed in writing, and find what stands in the way."""
-    writer.roll_forward(plan.output_dir)
-    obstacles = [] if overwrite else writer.find_obstacles(plan.output_dir, plan.process_name)
-    if obstacles:
-        plan.problems.append(
-            f"{plan.output_dir} already holds {', '.join(obstacles)}, which this package did not "
-            f"write for {plan.process_name!r} (or which were edited since): move them away, or "
-            "give DerivedAsset(..., overwrite=True)"
-        )
-
-
-def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
-    """Warn when an input that is added late changes what the asset inherits."""
-    if plan.inputs is None:
-        return
-    pairs = [(item.ref, item.folder) for item in added if item.ref is not None]
-    new = [inheritance.load_input(*pair, offline=plan.offline)[0] for pair in _flat(plan, pairs)]
-    for what, shared in (
-        ("acquisition", inheritance.shared_raw_root),
-        ("subject", inheritance.shared_subject),
-    ):
-        if shared(plan.inputs) is not None and shared([*plan.inputs, *new]) is None:
-            _log.warning(
-                "with input %s the inputs no longer share one %s: what depends on it will not be "
-                "inherited%s",
-                ", ".join(asset.name for asset in new),
-                what,
-                "" if plan.base_name else ", and the asset cannot be named without a base_name",
-            )
-
-
 def write(plan: Plan, assembled: AssembledSet, run_folder: Path) -> None:
     """Write an assembled set, all its files at once.
 
@@ -159,110 +47,6 @@ def write(plan: Plan, assembled: AssembledSet, run_folder: Path) -> None:
         If one of them cannot be written; then none has appeared.
     """
     writer.write_set(plan.output_dir, run_folder, assembled.files, header=assembled.header)
-
-
-def prepare(
-    plan: Plan, *, inputs: Iterable[object] | None, reference_inputs: Iterable[object]
-) -> None:
-    """Resolve the inputs, read their metadata, and find everything that is missing or malformed.
-
-    Parameters
-    ----------
-    plan
-        Completed in place; what is wrong is added to its ``problems``.
-    inputs, reference_inputs
-        As the user gave them.
-    """
-    plan.problems.extend(plan.settings.problems)
-    plan.given = description.given_facts(plan.settings)
-    plan.problems.extend(plan.given.problems)
-    plan.references = [ref for ref, _ in _resolved(plan, reference_inputs)]
-    if inputs is None:
-        missing = description.missing_facts(plan.given, only=("experimenters",))
-        plan.problems.extend(missing)
-        _reserve_creation_time(plan)
-        return
-    resolved = _resolved(plan, inputs)
-    plan.groups = [ref for ref, _ in resolved]
-    plan.inputs = []
-    for ref, folder in _flat(plan, resolved):
-        asset, problems = inheritance.load_input(ref, folder, offline=plan.offline)
-        plan.inputs.append(asset)
-        plan.problems.extend(problems)
-        if folder is None and not problems:
-            _log.warning(
-                "input %s was not found below %s: nothing can be inherited from it",
-                asset.name,
-                plan.data_root,
-            )
-    plan.problems.extend(
-        f"input {asset.name} is given both as an input and as a reference input"
-        for asset in plan.inputs
-        if asset.ref in plan.references
-    )
-    facts = _facts(plan, plan.inputs)
-    plan.problems.extend(facts.problems[len(plan.given.problems) :])
-    plan.problems.extend(description.missing_facts(facts))
-    plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
-    _reserve_creation_time(plan)
-    if not plan.problems:
-        try:
-            _description(plan, facts, plan.inputs)
-        except ValueError as error:
-            plan.problems.append(f"the data description would not be valid: {error}")
-
-
-def _reserve_creation_time(plan: Plan) -> None:
-    if not plan.problems:
-        given = plan.given.values.get("creation_time")
-        plan.creation_time = description.reserve_creation_time(plan.process_name, given)
-
-
-def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path | None]]:
-    found: list[tuple[InputRef, Path | None]] = []
-    for value in values:
-        try:
-            resolved = plan.resolver.resolve(value)
-        except UsageError as error:
-            plan.problems.append(str(error))
-            continue
-        if resolved.ref is None:
-            plan.problems.append(
-                f"input {value} lies in the output folder {plan.output_dir}; inputs come from "
-                "elsewhere"
-            )
-        elif resolved.ref not in [ref for ref, _ in found]:
-            found.append((resolved.ref, resolved.folder))
-    return found
-
-
-def _flat(
-    plan: Plan, resolved: Iterable[tuple[InputRef, Path | None]]
-) -> list[tuple[InputRef, Path | None]]:
-    """Give every single asset once, the members of groups among them."""
-    result: list[tuple[InputRef, Path | None]] = []
-    for ref, folder in resolved:
-        inner = [(ref, folder)]
-        if ref.assets:
-            members = [(member, plan.resolver.locate(member)) for member in ref.assets]
-            inner = _flat(plan, members)
-        result.extend(item for item in inner if item[0] not in [known for known, _ in result])
-    return result
-
-
-def _facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:
-    handing_on = [] if plan.inherit == "none" else inputs
-    return description.inherit_facts(plan.given, handing_on)
-
-
-def _description(plan: Plan, facts: description.Facts, inputs: Sequence[InputAsset]) -> Any:
-    return description.build_description(
-        facts,
-        name=plan.name(inputs),
-        creation_time=plan.creation_time,
-        inputs=inputs,
-        subject_id=None if plan.inherit == "none" else inheritance.shared_subject(inputs),
-    )
 
 
 def assemble(
@@ -303,14 +87,14 @@ def assemble(
     """
     late = [item.ref for item in late_inputs if item.ref is not None]
     inputs = _final_inputs(plan, block, records, late, folders)
-    facts = _facts(plan, inputs)
+    facts = all_facts(plan, inputs)
     problems = [*facts.problems, *description.missing_facts(facts)]
     problems += description.check_base_name(plan.base_name, inputs)
     if problems:
         raise AssemblyError("the metadata lack facts:", problems)
     inherited = [] if plan.inherit == "none" else inputs
     try:
-        described = _description(plan, facts, inputs)
+        described = describe(plan, facts, inputs)
         built = build_processing(
             _written(plan, block, records, late),
             _run(plan, facts, block, records, identifier),
@@ -342,6 +126,7 @@ def assemble(
                 file.path,
                 len(file.content) // 1024,
             )
+    _tell_missing_outputs(plan, (block, *records))
     _tell_inheritance(facts, files)
     header = {
         "asset_provenance_version": importlib.metadata.version("asset-provenance"),
@@ -365,7 +150,7 @@ def _final_inputs(
     if plan.inputs is None:
         candidates += [(ref, False) for ref in used]
     for ref, is_declared in candidates:
-        for single, folder in _flat(plan, [(ref, folders.get(ref.name or ""))]):
+        for single, folder in single_assets(plan, [(ref, folders.get(ref.name or ""))]):
             if single in plan.references or any(asset.ref == single for asset in known):
                 continue
             asset, problems = inheritance.load_input(single, folder, offline=plan.offline)
@@ -376,7 +161,9 @@ def _final_inputs(
                 known.append(asset)
     if plan.inputs is not None:
         names = {asset.name for asset in known} | {ref.name for ref in plan.references}
-        for name in dict.fromkeys(ref.name for ref, _ in _flat(plan, [(r, None) for r in used])):
+        for name in dict.fromkeys(
+            ref.name for ref, _ in single_assets(plan, [(r, None) for r in used])
+        ):
             if name and name not in names:
                 _log.warning(
                     "asset %s was used, but is neither among the inputs nor the reference inputs",
@@ -395,7 +182,10 @@ def _written(
     if records and plan.process_type is None:
         return list(records)
     inputs = dict.fromkeys([*plan.groups, *late_inputs, *plan.references, *block.inputs])
-    return [replace(block, inputs=tuple(inputs)), *records]
+    parameters = block.parameters
+    if parameters is None and plan.command_line:
+        parameters = {"argv": list(plan.command_line)}
+    return [replace(block, inputs=tuple(inputs), parameters=parameters), *records]
 
 
 def _run(
@@ -456,6 +246,13 @@ def _carried(file: inheritance.CarriedFile) -> FileToWrite:
     return FileToWrite(file_name(file.core_file), file.content, inherited_from=file.source)
 
 
+def _tell_missing_outputs(plan: Plan, records: Iterable[ProcessRecord]) -> None:
+    for record in records:
+        for path in record.outputs:
+            if not (plan.output_dir / path).exists():
+                _log.warning("process %s names an output %s that is not there", record.name, path)
+
+
 def _tell_inheritance(facts: description.Facts, files: Sequence[FileToWrite]) -> None:
     by_source: dict[str, list[str]] = {}
     for name, source in facts.sources.items():
@@ -470,16 +267,3 @@ def _tell_inheritance(facts: description.Facts, files: Sequence[FileToWrite]) ->
 
 def _dumped(model: Any) -> bytes:
     return model.model_dump_json(indent=3).encode()  # type: ignore[no-any-return]
-
-
-def _plain(value: Any) -> JsonValue:
-    """Give a fact as JSON, whatever object of the schema it is."""
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, enum.Enum):
-        return str(value.value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")  # type: ignore[no-any-return]
-    return str(value)

@@ -87,8 +87,8 @@ class DerivedAsset:
     name : str or None
         The asset's name; None before it is started, and until the end where only the run itself
         can tell its inputs.
-    output_dir : pathlib.Path or None
-        Where it is written; None before it is started.
+    output_dir : pathlib.Path
+        Where it is written; known once it is started.
     records : tuple of ProcessRecord
         The ended processes, in the order of their start.
 
@@ -186,9 +186,11 @@ class DerivedAsset:
         return None if self._run is None else self._run.name
 
     @property
-    def output_dir(self) -> Path | None:
-        """The folder that the asset is written to."""
-        return None if self._run is None else self._run.output_dir
+    def output_dir(self) -> Path:
+        """The folder that the asset is written to; a UsageError before it is started."""
+        if self._run is None:
+            raise UsageError("the output folder is known once the asset is started")
+        return self._run.output_dir
 
     @property
     def records(self) -> tuple[ProcessRecord, ...]:
@@ -331,6 +333,8 @@ def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
 def _check_process_name(name: object) -> None:
     if isinstance(name, str) and _PROCESS_NAME.fullmatch(name):
         return
+    if callable(name):
+        raise UsageError('DerivedAsset needs a label to decorate with: @DerivedAsset("my-label")')
     cleaned = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") if isinstance(name, str) else ""
     hint = f", for instance {cleaned!r}" if cleaned else ""
     raise UsageError(f"process_name {name!r} may hold letters, digits and hyphens only{hint}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from asset_provenance.errors import UsageError
 from asset_provenance.records import CodeRecord
+from asset_provenance.suggestions import did_you_mean
 
 __all__ = [
     "Arguments",
@@ -111,8 +112,8 @@ def check_process_type(value: object) -> str:
     if isinstance(value, str):
         if value in names:
             return value
-        hint = _nearest(value, names, count=3) or ", ".join(names)
-        raise UsageError(f"unknown process type {value!r}; did you mean {hint}?")
+        hint = did_you_mean(value, names, count=3) or f"; it is one of {', '.join(names)}"
+        raise UsageError(f"unknown process type {value!r}{hint}")
     raise UsageError(f"a process type must be a ProcessName or its value, not {value!r}")
 
 
@@ -169,7 +170,7 @@ def _check_outputs(outputs: Any) -> Any:
 def _check_code(code: object) -> CodeRecord | None:
     if code is None:
         return None
-    from asset_provenance.capture.code import code_from_user  # noqa: PLC0415 - rarely given
+    from asset_provenance.capture.given_code import code_from_user  # noqa: PLC0415 - rarely given
 
     return code_from_user(code)
 
@@ -204,17 +205,8 @@ def check_argument_names(options: Options, function: Callable[..., Any], name: s
     for option, names in (("exclude", options.exclude), ("redact", options.redact)):
         for wanted in names:
             if wanted not in parameters:
-                near = _nearest(wanted, parameters, count=1)
-                hint = f"; did you mean {near}?" if near else ""
+                hint = did_you_mean(wanted, parameters)
                 raise UsageError(f"{option} names {wanted!r}, no argument of {name}{hint}")
-
-
-def _nearest(text: str, names: Iterable[str], *, count: int) -> str:
-    import difflib  # noqa: PLC0415 - only for a mistake
-
-    folded = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(text.casefold(), folded, n=count, cutoff=0.5)
-    return " or ".join(repr(folded[name]) for name in near)
 
 
 def several(given: Any) -> Any:

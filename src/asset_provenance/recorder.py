@@ -2,194 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-import time
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from asset_provenance.errors import UsageError
-from asset_provenance.records import CodeRecord, InputRef, JsonValue, ProcessRecord, ProcessStatus
+from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, outcome
+from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-    from pathlib import Path
-
     from asset_provenance.capture.code import CodeIdentifier
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
     from asset_provenance.journal import Journal
 
-__all__ = [
-    "ActiveProcess",
-    "Recorder",
-    "Start",
-    "current_process",
-    "innermost",
-    "open_recorders",
-    "recorder_of",
-]
+__all__ = ["Recorder", "current_process", "innermost", "leave", "open_recorders", "recorder_of"]
 
 open_recorders: list[Recorder] = []
 """The assets open in this program, innermost last; empty means that nothing is recorded."""
 
 _context: ContextVar[ActiveProcess | None] = ContextVar("asset_provenance_process", default=None)
-_log = logging.getLogger("asset_provenance")
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What is known of a process when it starts."""
-
-    name: str
-    process_type: str
-    stage: str
-    code: CodeRecord | None = None
-    parameters: Mapping[str, JsonValue] | None = None
-    inputs: tuple[ResolvedInput, ...] = ()
-    outputs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-class ActiveProcess:
-    """The handle of a process that is being recorded.
-
-    Given by ``with track_process(...) as process`` and by :func:`current_process`; never made by
-    the user. Its methods add to the record and return nothing. After the process has ended they
-    raise :class:`UsageError`.
-    """
-
-    __slots__ = ("_ended", "_monotonic", "_parent", "_record", "_recorder", "_token")
-
-    def __init__(self, recorder: Recorder, parent: ActiveProcess | None, start: Start) -> None:
-        self._recorder = recorder
-        self._parent = parent
-        self._token: Token[ActiveProcess | None] | None = None
-        self._ended = False
-        record = ProcessRecord(
-            id=recorder.next_id(),
-            parent_id=None if parent is None else parent._record.id,
-            name=start.name,
-            process_type=start.process_type,
-            stage=start.stage,
-            start_date_time=datetime.now(UTC),
-            code=start.code,
-            parameters=start.parameters,
-            outputs=start.outputs,
-            notes=start.notes,
-        )
-        self._monotonic = time.monotonic()
-        self._record: ProcessRecord = _with_inputs(record, start.inputs)
-
-    def add_inputs(self, *refs: object) -> None:
-        """Add data assets that the process uses.
-
-        Parameters
-        ----------
-        *refs
-            Names, ``s3://`` URLs, paths, or the schema's ``DataAsset`` and ``CombinedData``. A
-            path below the output folder says which earlier process's output is used.
-
-        Raises
-        ------
-        UsageError
-            If one is none of these, or a path that does not exist.
-        """
-        found = [self._recorder.resolve(ref) for ref in refs]
-        self._change(lambda record: _with_inputs(record, found))
-
-    def add_outputs(self, *paths: str | os.PathLike[str]) -> None:
-        """Add files or folders that the process writes.
-
-        Parameters
-        ----------
-        *paths
-            Inside the asset; relative ones are meant from its output folder.
-
-        Raises
-        ------
-        UsageError
-            If one lies outside the output folder.
-        """
-        found = [self._recorder.output_path(path) for path in paths]
-        self._change(lambda record: replace(record, outputs=_union(record.outputs, found)))
-
-    def add_parameters(self, **values: object) -> None:
-        """Add parameters that the code ran with; a name given again replaces its value."""
-        safe = self._recorder.safe_parameters(values)
-        self._change(
-            lambda record: replace(record, parameters={**(record.parameters or {}), **safe})
-        )
-
-    def add_results(self, **values: object) -> None:
-        """Add results worth finding again: the schema's ``output_parameters``."""
-        safe = self._recorder.safe_parameters(values)
-        self._change(lambda record: replace(record, results={**(record.results or {}), **safe}))
-
-    def add_note(self, text: str) -> None:
-        """Add a note for the reader of the metadata.
-
-        Raises
-        ------
-        UsageError
-            If it is not a text.
-        """
-        if not isinstance(text, str):
-            raise UsageError(f"a note must be a text, not {type(text).__name__}")
-        note = _redacted(text)
-        self._change(lambda record: replace(record, notes=(*record.notes, note)))
-
-    def _change(self, change: Callable[[ProcessRecord], ProcessRecord]) -> None:
-        with self._recorder.lock:
-            if self._ended:
-                raise UsageError(
-                    f"the process {self._record.name} has ended; add to it while it runs"
-                )
-            self._record = change(self._record)
-
-    def _end(self, status: ProcessStatus, error: str | None, note: str | None) -> ProcessRecord:
-        elapsed = time.monotonic() - self._monotonic
-        with self._recorder.lock:
-            self._ended = True
-            self._record = replace(
-                self._record,
-                # The wall clock may have been set meanwhile; the monotonic one was not.
-                end_date_time=self._record.start_date_time + timedelta(seconds=elapsed),
-                status=status,
-                error=error,
-                notes=(*self._record.notes, note) if note else self._record.notes,
-            )
-            return self._record
-
-
-class _IdleProcess(ActiveProcess):
-    """Stands for the process where none is recorded, so that library code need not ask."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        """Belong to no asset."""
-
-    def add_inputs(self, *refs: object) -> None:
-        """Do nothing."""
-
-    def add_outputs(self, *paths: str | os.PathLike[str]) -> None:
-        """Do nothing."""
-
-    def add_parameters(self, **values: object) -> None:
-        """Do nothing."""
-
-    def add_results(self, **values: object) -> None:
-        """Do nothing."""
-
-    def add_note(self, text: str) -> None:
-        """Do nothing."""
-
-
-IDLE_PROCESS = _IdleProcess()
 
 
 class Recorder:
@@ -369,7 +204,7 @@ def leave(token: Token[ActiveProcess | None]) -> None:
 
 def recorder_of(process: ActiveProcess) -> Recorder:
     """Give the open asset that a process belongs to."""
-    return process._recorder
+    return cast("Recorder", process._owner)
 
 
 def innermost() -> ActiveProcess | None:
@@ -394,49 +229,6 @@ def current_process() -> ActiveProcess:
         Outside any, a handle that does nothing, so that library code may always call it.
     """
     return innermost() or IDLE_PROCESS
-
-
-def outcome(error: BaseException | None) -> tuple[ProcessStatus, str | None, str | None]:
-    """Say how code ended: its status, the error in one line, and a note.
-
-    ``sys.exit()`` and ``sys.exit(0)`` are how a program says that all went well, so they complete
-    a process; any other exit status is a failure.
-    """
-    if error is None:
-        return ProcessStatus.COMPLETED, None, None
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return ProcessStatus.COMPLETED, None, "Ended by sys.exit with status 0."
-    return ProcessStatus.FAILED, _describe(error), None
-
-
-def _describe(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
-        text = ""
-    name = type(error).__name__
-    return _redacted(f"{name}: {text}"[:1000] if text else name)
-
-
-def _redacted(text: str) -> str:
-    from asset_provenance.redaction import redact_text  # noqa: PLC0415 - its patterns take time
-
-    return redact_text(text)
-
-
-def _with_inputs(record: ProcessRecord, found: Iterable[ResolvedInput]) -> ProcessRecord:
-    refs: list[InputRef] = list(record.inputs)
-    reads: list[str] = list(record.reads)
-    for item in found:
-        if item.ref is not None and item.ref not in refs:
-            refs.append(item.ref)
-        if item.read is not None and item.read not in reads:
-            reads.append(item.read)
-    return replace(record, inputs=tuple(refs), reads=tuple(reads))
-
-
-def _union(present: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*present, *new)))
 
 
 def _posix(path: str) -> str:

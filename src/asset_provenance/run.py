@@ -20,13 +20,14 @@ from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceErr
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
 from asset_provenance.options import default_stage, several
-from asset_provenance.recorder import Recorder, Start, leave, open_recorders
+from asset_provenance.process import Start
+from asset_provenance.recorder import Recorder, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import redact_arguments
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
-    from asset_provenance.assembly import Plan
+    from asset_provenance.preflight import Plan
 
 __all__ = ["Request", "Run"]
 
@@ -96,15 +97,15 @@ class Run:
     def _prepare(self, arguments: Arguments) -> Plan:
         """Find every fault before anything is recorded; take the output folder and its journal."""
         # The schema takes a third of a second to import, and only an open asset needs it.
-        from asset_provenance import assembly  # noqa: PLC0415
+        from asset_provenance import preflight  # noqa: PLC0415
 
         request = self._request
         plan = self._plan(arguments)
         _refuse_open_folder(plan.output_dir)
         self._folder = OutputFolder(plan.output_dir)
         try:
-            assembly.check_folder(plan, overwrite=request.overwrite)
-            assembly.prepare(
+            preflight.check_folder(plan, overwrite=request.overwrite)
+            preflight.prepare(
                 plan,
                 inputs=_as_inputs(request.inputs, arguments),
                 reference_inputs=_as_inputs(request.reference_inputs, arguments) or (),
@@ -122,7 +123,7 @@ class Run:
         return plan
 
     def _plan(self, arguments: Arguments) -> Plan:
-        from asset_provenance import assembly  # noqa: PLC0415 - as above
+        from asset_provenance import preflight  # noqa: PLC0415 - as above
 
         request = self._request
         settings = load_settings(request.facts, script_folder=_script_folder())
@@ -134,7 +135,7 @@ class Run:
             raise UsageError(f"output_dir must be a path, not {chosen!r:.80}")
         output_dir = _absolute(chosen or settings.text("output_dir") or default.output_dir)
         data_root = _absolute(settings.text("data_root") or default.data_root)
-        return assembly.Plan(
+        return preflight.Plan(
             process_name=request.process_name,
             base_name=request.base_name,
             process_type=request.process_type,
@@ -143,6 +144,7 @@ class Run:
             settings=settings,
             resolver=InputResolver(data_root, output_dir),
             inherit=request.inherit,
+            command_line=tuple(redact_arguments(sys.argv[1:])),
         )
 
     def _block_parameters(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -151,9 +153,7 @@ class Run:
             given = given(arguments)
         if given is not None:
             return capture_parameters.from_block(given)
-        if arguments:
-            return arguments
-        return {"argv": redact_arguments(sys.argv[1:])} if len(sys.argv) > 1 else {}
+        return arguments
 
     def _record(
         self, function: Callable[..., Any] | None, arguments: Arguments, file: str
@@ -183,12 +183,12 @@ class Run:
 
     def add_inputs(self, refs: tuple[object, ...]) -> None:
         """Add primary inputs while the run goes on; warn where they change what is inherited."""
-        from asset_provenance import assembly  # noqa: PLC0415 - as above
+        from asset_provenance import preflight  # noqa: PLC0415 - as above
 
         found = [self.recorder.resolve(ref) for ref in refs]
         self.recorder.block.add_inputs(*refs)
         self._late_inputs.extend(found)
-        assembly.warn_of_changed_case(self.plan, found)
+        preflight.warn_of_changed_case(self.plan, found)
 
     def close(self, error: BaseException | None) -> None:
         """End the recording; write the metadata, or keep the record of a run that failed."""

@@ -6,7 +6,6 @@ values into its objects later.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from asset_provenance.suggestions import did_you_mean
 
 __all__ = ["DESCRIPTION_FACTS", "ENVIRONMENT_PREFIX", "FACTS", "Given", "Settings", "load_settings"]
 
@@ -163,7 +164,8 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name not in _NAMES:
-            _log.warning("%s is not a setting%s", variable, _suggest(name, upper=True))
+            known = [ENVIRONMENT_PREFIX + name.upper() for name in _NAMES]
+            _log.warning("%s is not a setting%s", variable, did_you_mean(variable, known))
             continue
         try:
             result[name] = Given(_parse_text(name, text.strip()), variable)
@@ -224,7 +226,7 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
     result: dict[str, Given] = {}
     for name, value in (_table(path, problems) or {}).items():
         if name not in _NAMES:
-            problems.append(f"{path}: {name} is not a setting{_suggest(name)}")
+            problems.append(f"{path}: {name} is not a setting{did_you_mean(name, _NAMES)}")
         elif not _has_form(name, value):
             wanted = "true or false" if _OPTIONS[name] is bool else "a text"
             problems.append(f"{path}: {name} must be {wanted}, not {value!r}")
@@ -238,10 +240,3 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
 
 def _has_form(name: str, value: Any) -> bool:
     return name not in _OPTIONS or type(value) is _OPTIONS[name]
-
-
-def _suggest(name: str, *, upper: bool = False) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_"), _NAMES, n=1, cutoff=0.6)
-    if not near:
-        return ""
-    return f"; did you mean {ENVIRONMENT_PREFIX + near[0].upper() if upper else near[0]}?"

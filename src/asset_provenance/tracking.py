@@ -26,15 +26,8 @@ from asset_provenance.options import (
     make_options,
     several,
 )
-from asset_provenance.recorder import (
-    IDLE_PROCESS,
-    ActiveProcess,
-    Recorder,
-    Start,
-    innermost,
-    open_recorders,
-    recorder_of,
-)
+from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, describe
+from asset_provenance.recorder import Recorder, innermost, open_recorders, recorder_of
 
 __all__ = ["TrackedBlock", "calling_file", "track_process"]
 
@@ -321,7 +314,8 @@ class _Call:
         """Give what was given, or what the user's function makes of the bound arguments."""
         if not callable(given):
             return given
-        found = self._guarded(fact, given, dict(arguments))
+        source = f"{fact} (from the arguments {', '.join(arguments)})"
+        found = self._guarded(source, given, dict(arguments))
         if fact == "parameters":
             return {} if found is None else found
         return () if found is None else several(found)
@@ -340,9 +334,7 @@ def _guarded(collect: Callable[..., Any], *args: Any, fact: str, name: str) -> A
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong costs this fact only
-        _log.warning(
-            "the %s of process %s could not be recorded: %s", fact, name, type(error).__name__
-        )
+        _log.warning("the %s of process %s could not be recorded: %s", fact, name, describe(error))
         return None
 
 

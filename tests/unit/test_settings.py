@@ -88,7 +88,7 @@ def test_faults_of_every_source_are_listed_not_raised(tmp_path: Path) -> None:
         user_file=user,
     )
     text = "\n".join(settings.problems)
-    assert "project_nam is not a setting; did you mean project_name?" in text
+    assert "project_nam is not a setting; did you mean 'project_name'?" in text
     assert "offline must be true or false, not 'yes'" in text
     assert "'maybe' is neither true nor false" in text
     assert "ASSET_PROVENANCE_TAGS: not valid JSON" in text
@@ -100,7 +100,7 @@ def test_a_misspelled_variable_is_told_with_the_nearest_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     load(environ={"ASSET_PROVENANCE_EXPERIMENTER": "x"})
-    assert "did you mean ASSET_PROVENANCE_EXPERIMENTERS?" in caplog.text
+    assert "did you mean 'ASSET_PROVENANCE_EXPERIMENTERS'?" in caplog.text
 
 
 def test_the_toml_is_looked_for_from_the_script_s_folder_first(tmp_path: Path) -> None:

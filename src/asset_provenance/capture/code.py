@@ -1,12 +1,13 @@
-"""Which code ran: from the user, settings, the git work tree, or the installed distribution."""
+"""Which code ran: from settings, the git work tree, or the installed distribution.
+
+The modules ``git``, ``gitfiles``, ``distributions`` and ``given_code`` are its helpers.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import functools
-import json
 import logging
 import os
 import platform
@@ -16,34 +17,31 @@ import sysconfig
 import threading
 import types
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from asset_provenance.capture.git import Git, WorkTree, find_root, printable
-from asset_provenance.errors import UsageError
-from asset_provenance.records import CodeRecord, JsonValue
-from asset_provenance.redaction import clean_url, redact_text
+from asset_provenance.capture.distributions import (
+    SITE_FOLDERS,
+    Distributions,
+    metadata_of,
+    where_from,
+)
+from asset_provenance.capture.git import Git, WorkTree, printable
+from asset_provenance.capture.gitfiles import find_root
+from asset_provenance.capture.given_code import version_or_commit
+from asset_provenance.records import CodeRecord
+from asset_provenance.redaction import clean_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import Distribution
 
-__all__ = ["CodeIdentifier", "Patch", "code_from_user"]
+__all__ = ["CodeIdentifier", "Patch"]
 
 _logger = logging.getLogger("asset_provenance")
 
-_TEXT_FIELDS = ("name", "version", "commit_hash", "run_script", "language", "language_version")
-_OBJECT_FIELDS = ("container", "core_dependency")
-# Fields of the schema's Code that are facts of the process and are given as such.
-_PROCESS_FIELDS = {"parameters": "parameters=", "input_data": "inputs="}
-_COMMIT = re.compile(r"[0-9a-fA-F]{7,60}")
 _LONGEST_COMMIT = 60  # in the metadata; a longer one (SHA-256 repositories) is abbreviated
-
-_SITE_FOLDERS = frozenset(("site-packages", "dist-packages"))
-# Labels of Project-URL that lead to the code, the best first; compared without case and signs.
-_URL_LABELS = ("source", "sourcecode", "repository", "code", "github", "gitlab", "homepage")
 
 _MADE_AT_RUN_TIME = (
     "this code was given at run time (interactively, in a notebook or by exec), not in a file"
@@ -91,7 +89,7 @@ class CodeIdentifier:
         self._code_url = clean_url(code_url) if code_url else None
         self._code_version = code_version or None
         self._git = Git(save_patch=save_patch, timeout=timeout)
-        self._distributions = _Distributions()
+        self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
         self._files: dict[str, CodeRecord] = {}
         # Not by code object: those of two files that hold the same text compare equal.
@@ -219,12 +217,12 @@ class CodeIdentifier:
         script = re.sub(r"^(\.\./)+", "", path)
         if self._code_url is not None:
             return _record(self._code_url, script)
-        url, commit = _where_from(distribution)
+        url, commit = where_from(distribution)
         return _record(
             url,
             script,
-            name=_metadata(distribution, "Name"),
-            version=_metadata(distribution, "Version"),
+            name=metadata_of(distribution, "Name"),
+            version=metadata_of(distribution, "Version"),
             commit_hash=commit,
         )
 
@@ -235,7 +233,7 @@ class CodeIdentifier:
         version, commit = record.version, record.commit_hash
         given = None
         if self._code_version is not None and record.name is None:
-            version, given = _version_or_commit(self._code_version)
+            version, given = version_or_commit(self._code_version)
         if given and commit and not commit.startswith(given.lower()):
             notes.append(f"the work tree was at commit {commit}")
         elif commit and url != record.url and not record.url.startswith("file://"):
@@ -266,91 +264,6 @@ def _renew_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
-
-
-class _Distributions:
-    """Finds which installed distribution a file belongs to."""
-
-    def __init__(self) -> None:
-        # By folder of sys.path, then by first part of the path below it.
-        self._folders: dict[str, dict[str, list[Distribution]]] = {}
-
-    def owner(self, path: str) -> tuple[Distribution, str] | None:
-        """Give the distribution that a file belongs to and the file's path as it lists it."""
-        folder, name = os.path.split(path)
-        # Both: a folder may be a link (lib64), and so may each file (uv's link mode).
-        names = dict.fromkeys((os.path.join(os.path.realpath(folder), name),  # noqa: PTH118
-                               os.path.realpath(path)))  # fmt: skip
-        scripts = os.path.realpath(sysconfig.get_path("scripts"))
-        for entry in dict.fromkeys(os.path.realpath(item) for item in sys.path):
-            for name in names:
-                if not name.startswith((os.path.join(entry, ""), os.path.join(scripts, ""))):  # noqa: PTH118
-                    continue
-                listed = PurePath(os.path.relpath(name, entry)).as_posix()
-                for distribution in self._below(entry).get(_first_part(listed), ()):
-                    files = _listed_files(distribution)
-                    if not files or listed in files:
-                        return distribution, listed
-        return None
-
-    def _below(self, folder: str) -> dict[str, list[Distribution]]:
-        index = self._folders.get(folder)
-        if index is None:
-            from importlib.metadata import distributions  # noqa: PLC0415 - seldom needed
-
-            index = self._folders[folder] = {}
-            is_site = PurePath(folder).name in _SITE_FOLDERS
-            for distribution in distributions(path=[folder]):
-                parts = {_first_part(name) for name in _listed_files(distribution)}
-                # Without a list of files (Debian's packages) the top-level names must do; a
-                # source folder with an egg-info is not an installation.
-                if not parts and is_site:
-                    tops = (distribution.read_text("top_level.txt") or "").split()
-                    parts = {name + end for name in tops for end in ("", ".py")}
-                for part in parts:
-                    index.setdefault(part, []).append(distribution)
-        return index
-
-
-def _listed_files(distribution: Distribution) -> list[str]:
-    text = distribution.read_text("RECORD") or ""
-    return [row[0] for row in csv.reader(text.splitlines()) if row]
-
-
-def _first_part(listed: str) -> str:
-    return listed if listed.startswith("../") else listed.split("/", 1)[0]
-
-
-def _where_from(distribution: Distribution) -> tuple[str, str | None]:
-    """Give URL and commit of what was installed."""
-    direct: Any = {}
-    with contextlib.suppress(ValueError):
-        direct = json.loads(distribution.read_text("direct_url.json") or "{}")
-    if not isinstance(direct, dict):
-        direct = {}
-    direct_url = clean_url(str(direct.get("url", "")))
-    vcs = direct.get("vcs_info")
-    if direct_url and isinstance(vcs, dict):
-        commit = str(vcs.get("commit_id", ""))
-        return direct_url, commit if _COMMIT.fullmatch(commit) else None
-    urls: dict[str, str] = {}
-    for item in distribution.metadata.get_all("Project-URL") or ():
-        label, _, url = item.partition(",")
-        urls.setdefault(re.sub(r"[^a-z]", "", label.lower()), url.strip())
-    homepage = _metadata(distribution, "Home-page") or ""
-    for url in (*(urls.get(label, "") for label in _URL_LABELS), homepage, direct_url):
-        if url.startswith(("https://", "http://")):
-            return clean_url(url), None
-    # From an index; conda names itself as installer, and a package put there by hand none.
-    installer = (distribution.read_text("INSTALLER") or "conda").strip()
-    if not direct and installer != "conda":
-        return f"https://pypi.org/project/{_metadata(distribution, 'Name')}/", None
-    return direct_url or Path(str(distribution.locate_file(""))).resolve().as_uri(), None
-
-
-def _metadata(distribution: Distribution, field: str) -> str | None:
-    values = distribution.metadata.get_all(field)
-    return values[0] if values else None
 
 
 def _record(url: str, script: str | None = None, **fields: Any) -> CodeRecord:
@@ -394,111 +307,7 @@ def _is_source(path: str) -> bool:
 
 def _is_library(folder: str) -> bool:
     """Tell whether a folder is for installed code, whatever repository may be around it."""
-    if _SITE_FOLDERS.intersection(PurePath(folder).parts):
+    if SITE_FOLDERS.intersection(PurePath(folder).parts):
         return True
     library = os.path.realpath(sysconfig.get_path("stdlib"))
     return PurePath(folder).is_relative_to(library)
-
-
-def _version_or_commit(text: str) -> tuple[str | None, str | None]:
-    """Tell a version from a commit.
-
-    Seven to sixty hexadecimal digits are a commit, but a short number without a letter
-    (``20240101``) is far more often a date, and a wrong commit would be worse than a version.
-    """
-    if _COMMIT.fullmatch(text) and (len(text) >= 40 or not text.isdigit()):
-        return None, text
-    return text, None
-
-
-def code_from_user(code: object) -> CodeRecord:
-    """Make a record of the code that the user names.
-
-    Parameters
-    ----------
-    code
-        ``"url@version"``, the schema's ``Code``, or a mapping with its fields.
-
-    Returns
-    -------
-    CodeRecord
-        With the URL free of credentials. Nothing is added of what runs here.
-
-    Raises
-    ------
-    UsageError
-        If it is none of these, or has no URL.
-    """
-    if isinstance(code, str):
-        url, version = _split_version(code.strip())
-        found, commit = _version_or_commit(version) if version else (None, None)
-        given: dict[str, Any] = {"url": url, "version": found, "commit_hash": commit}
-    elif isinstance(code, Mapping):
-        given = dict(code)
-        known = {"url", "object_type", *_TEXT_FIELDS, *_OBJECT_FIELDS, *_PROCESS_FIELDS}
-        if unknown := sorted(str(key) for key in given if key not in known):
-            raise UsageError(
-                f"code= has unknown fields: {', '.join(unknown)}; "
-                f"it may have url, {', '.join((*_TEXT_FIELDS, *_OBJECT_FIELDS))}"
-            )
-    elif hasattr(code, "url"):
-        names = ("url", *_TEXT_FIELDS, *_OBJECT_FIELDS, *_PROCESS_FIELDS)
-        given = {name: getattr(code, name, None) for name in names}
-    else:
-        raise UsageError(
-            'code= is "url@version", the schema\'s Code, or a mapping with "url"; '
-            f"not {type(code).__name__}"
-        )
-    for name, instead in _PROCESS_FIELDS.items():
-        if given.get(name):
-            raise UsageError(f"code= cannot hold {name}; give {instead} beside it")
-    fields: dict[str, Any] = {name: _text(name, given.get(name)) for name in _TEXT_FIELDS}
-    fields.update((name, _object(name, given.get(name))) for name in _OBJECT_FIELDS)
-    commit = fields["commit_hash"]
-    if commit is not None and not _COMMIT.fullmatch(commit):
-        raise UsageError("code= has a commit_hash that is not 7 to 60 hexadecimal digits")
-    url = clean_url(_text("url", given.get("url")) or "")
-    if not url:
-        raise UsageError('code= has no URL; give for example "https://github.com/org/repo@v1.2"')
-    return CodeRecord(url=url, **fields)
-
-
-def _split_version(text: str) -> tuple[str, str | None]:
-    """Split at an ``@`` in the last part of the path; one before that belongs to the host."""
-    start = text.find("://")
-    slash = text.rfind("/", start + 3 if start >= 0 else 0)
-    at = text.rfind("@")
-    if slash < 0 or at < slash:
-        return text, None
-    version = text[at + 1 :].strip()
-    if not version:
-        raise UsageError("code= ends in @ without a version")
-    return text[:at].strip(), version
-
-
-def _text(name: str, value: object) -> str | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, PurePath):
-        return value.as_posix()
-    if not isinstance(value, str):
-        raise UsageError(f"code= wants text for {name}, not {type(value).__name__}")
-    return redact_text(value) if name != "url" else value
-
-
-def _object(name: str, value: Any) -> Mapping[str, JsonValue] | None:
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise UsageError(f"code= wants an object for {name}, not {type(value).__name__}")
-    return {str(key): _redacted(item) for key, item in value.items()}
-
-
-def _redacted(value: Any) -> JsonValue:
-    if isinstance(value, Mapping):
-        return {str(key): _redacted(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    return redact_text(value) if isinstance(value, str) else value

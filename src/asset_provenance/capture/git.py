@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -23,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from asset_provenance.capture.gitfiles import OBJECT_ID, read_config, read_head
 from asset_provenance.redaction import clean_url, contains_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Git", "WorkTree", "find_root", "printable"]
+__all__ = ["Git", "WorkTree", "printable"]
 
 _logger = logging.getLogger("asset_provenance")
 
@@ -37,7 +37,6 @@ MAX_PATCH = 1_000_000
 
 _MAX_OUTPUT = 64_000_000
 _MAX_NAMES = 10
-_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 # Only these of the user's GIT_ variables reach the child: the others (GIT_DIR, GIT_INDEX_FILE,
 # GIT_EXTERNAL_DIFF, ...) would make it look at another repository or run other programs.
@@ -114,8 +113,8 @@ class Git:
     def work_tree(self, root: str) -> WorkTree:
         """Find out what there is to know of the work tree with this top folder."""
         ask = _Questions(root, self._timeout)
-        commit, branch = _read_head(root)
-        remote, url = _choose_remote(_read_config(root), branch)
+        commit, branch = read_head(root)
+        remote, url = _choose_remote(read_config(root), branch)
         notes: list[str] = []
         changed: list[str] = []
         untracked: list[str] = []
@@ -192,14 +191,6 @@ class Git:
         digest = hashlib.sha256(patch).hexdigest()
         text += f": {_names(changed)}; the patch is not kept, {reason}"
         return f"{text}; its SHA-256 is {digest}"
-
-
-def find_root(folder: str) -> str | None:
-    """Give the top folder of the git work tree around a folder, or None outside any."""
-    for candidate in (Path(folder), *Path(folder).parents):
-        if _git_folder(str(candidate)) is not None:
-            return str(candidate)
-    return None
 
 
 def printable(name: str | bytes) -> str:
@@ -307,7 +298,7 @@ class _Questions:
             kind, _, rest = entry.partition(b" ")
             if kind == b"#" and rest.startswith(b"branch.oid "):
                 oid = rest.removeprefix(b"branch.oid ").decode("ascii", "replace")
-                commit = oid if _OBJECT_ID.fullmatch(oid) else None
+                commit = oid if OBJECT_ID.fullmatch(oid) else None
             elif kind == b"?":
                 untracked.append(printable(rest))
             elif kind in fields:
@@ -411,71 +402,3 @@ def _count(number: int, one: str, many: str) -> str:
 def _names(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-# The rest reads `.git` without git, for where git is missing, hangs or refuses.
-
-
-def _text(path: Path) -> str:
-    """Give a small file's text; nothing for what is missing or not a plain file."""
-    try:
-        return path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
-    except (OSError, ValueError):
-        return ""
-
-
-def _git_folder(root: str) -> Path | None:
-    entry = Path(root, ".git")
-    text = _text(entry)
-    if text.startswith("gitdir:"):
-        return Path(root, text.removeprefix("gitdir:").strip())
-    with contextlib.suppress(OSError):
-        if (entry / "HEAD").exists():
-            return entry
-    return None
-
-
-def _common_folder(folder: Path) -> Path:
-    """Give where a linked worktree keeps what it shares with the others."""
-    return folder / _text(folder / "commondir").strip()
-
-
-def _read_head(root: str) -> tuple[str | None, str | None]:
-    """Give the commit of HEAD and the branch, as far as they can be read."""
-    folder = _git_folder(root)
-    if folder is None:
-        return None, None
-    common = _common_folder(folder)
-    value = _text(folder / "HEAD").strip()
-    branch = None
-    for _ in range(5):  # a symbolic ref may name another
-        if not value.startswith("ref:"):
-            break
-        ref = value.removeprefix("ref:").strip()
-        branch = branch or ref.removeprefix("refs/heads/")
-        value = (_text(folder / ref) or _text(common / ref)).strip() or _packed(common, ref)
-    return (value if _OBJECT_ID.fullmatch(value) else None), branch
-
-
-def _packed(common: Path, ref: str) -> str:
-    for line in _text(common / "packed-refs").splitlines():
-        commit, _, name = line.partition(" ")
-        if name == ref:
-            return commit
-    return ""
-
-
-def _read_config(root: str) -> list[tuple[str, str]]:
-    folder = _git_folder(root)
-    if folder is None:
-        return []
-    result: list[tuple[str, str]] = []
-    section = ""
-    for line in _text(_common_folder(folder) / "config").splitlines():
-        if header := re.match(r'\s*\[(\w+)\s+"(.*)"\]', line):
-            section = f"{header[1].lower()}.{header[2]}"
-        elif line.lstrip().startswith("["):
-            section = ""
-        elif section and (item := re.match(r"\s*(url|remote)\s*=\s*(.*)", line, re.IGNORECASE)):
-            result.append((f"{section}.{item[1].lower()}", item[2].strip().strip('"')))
-    return result

@@ -54,6 +54,7 @@ class InputResolver:
     def __init__(self, data_root: Path, output_dir: Path) -> None:
         self._data_root = _Root(data_root)
         self._output_dir = _Root(output_dir)
+        self._outside: dict[Path, None] = {}
         self._names: dict[str, Path] = {}
         self._names_stamp: tuple[int, ...] = ()
         self._lock = threading.Lock()
@@ -79,6 +80,17 @@ class InputResolver:
         if isinstance(value, os.PathLike):
             return self._resolve_path(_text_of(value))
         return ResolvedInput(_from_schema(value))
+
+    def know(self, folder: Path) -> None:
+        """Take a folder as an asset's, wherever it lies: paths inside it belong to that asset."""
+        self._outside[folder] = None
+
+    def known_names(self) -> list[str]:
+        """Give the names of the assets and folders below the data root."""
+        with self._lock:
+            self._refresh_names()
+            folders = [folder.name for folder in _folders(self._data_root.path)]
+            return list(dict.fromkeys([*self._names, *folders]))
 
     def locate(self, ref: InputRef) -> Path | None:
         """Give the folder of an asset that is known by name, if it lies below the data root."""
@@ -112,10 +124,15 @@ class InputResolver:
         else:
             return None
         path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow symlinks
-        inside_data = self._data_root.relative(path)
-        if inside_data in (None, Path()) or self._output_dir.relative(path) is not None:
+        if self._output_dir.relative(path) is not None or not self._is_of_an_asset(path):
             return None
         return self._place(path) if path.exists() else None
+
+    def _is_of_an_asset(self, path: Path) -> bool:
+        inside_data = self._data_root.relative(path)
+        if inside_data is not None:
+            return inside_data != Path()
+        return any(path.is_relative_to(folder) for folder in self._outside)
 
     def _resolve_text(self, text: str) -> ResolvedInput:
         if not text.strip() or "\0" in text or "\n" in text:
@@ -162,9 +179,9 @@ class InputResolver:
             )
         if inside_data is not None:
             return self._below_data_root(self._data_root.path, inside_data)
-        # Outside both, only a description says where an asset begins.
+        # Outside both, a description says where an asset begins, or what was declared before.
         for folder in (path, *path.parents):
-            if (folder / file_name(DATA_DESCRIPTION)).is_file():
+            if folder in self._outside or (folder / file_name(DATA_DESCRIPTION)).is_file():
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         if path.is_dir():
             return ResolvedInput(InputRef(name=path.name), path)
@@ -183,11 +200,14 @@ class InputResolver:
     def _by_name(self, name: str) -> Path | None:
         """Find the folder below the data root whose description bears a name."""
         with self._lock:
-            stamp = self._data_root.stamp()
-            if stamp != self._names_stamp:
-                self._names = self._data_root.asset_names()
-                self._names_stamp = stamp
+            self._refresh_names()
             return self._names.get(name)
+
+    def _refresh_names(self) -> None:
+        stamp = self._data_root.stamp()
+        if stamp != self._names_stamp:
+            self._names = self._data_root.asset_names()
+            self._names_stamp = stamp
 
 
 class _Root:

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 import wrapt
 
-from asset_provenance.capture.code import CodeIdentifier, code_from_user
+from asset_provenance.capture.code import CodeIdentifier
+from asset_provenance.capture.given_code import code_from_user
 from asset_provenance.errors import UsageError
 
 if TYPE_CHECKING:

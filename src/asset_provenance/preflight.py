@@ -1,0 +1,274 @@
+"""Before a run: find out whether everything is known that the metadata will need."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.capture.code import CodeIdentifier
+from asset_provenance.capture.inputs import InputResolver, ResolvedInput
+from asset_provenance.errors import UsageError
+from asset_provenance.metadata import description, inheritance, writer
+from asset_provenance.metadata.inheritance import InputAsset
+from asset_provenance.records import InputRef, JsonValue
+from asset_provenance.settings import Settings
+from asset_provenance.suggestions import did_you_mean
+
+__all__ = [
+    "Plan",
+    "all_facts",
+    "check_folder",
+    "describe",
+    "prepare",
+    "single_assets",
+    "warn_of_changed_case",
+]
+
+_NOT_STARTED = datetime.max.replace(tzinfo=UTC)
+
+_log = logging.getLogger("asset_provenance")
+
+
+@dataclass(slots=True)
+class Plan:
+    """All that is known of an asset before it runs.
+
+    Parameters
+    ----------
+    process_name, base_name
+        Labels in the derived name.
+    process_type
+        Given when the block is to be a process whatever else is tracked.
+    data_root, output_dir
+        Absolute folders.
+    settings, given
+        What was given, raw and as the schema's objects.
+    inputs
+        The primary inputs, or None for those that the run is seen to use.
+    groups
+        The primary inputs as they were declared: groups stay together.
+    references
+        Reference inputs.
+    inherit
+        ``"auto"``, ``"files"`` or ``"none"``.
+    command_line
+        The redacted arguments of the program: the block's parameters where it has no others.
+    problems
+        Everything that must be mended before the run can start.
+    """
+
+    process_name: str
+    base_name: str | None
+    process_type: str | None
+    data_root: Path
+    output_dir: Path
+    settings: Settings
+    resolver: InputResolver
+    given: description.Facts = field(default_factory=description.Facts)
+    inputs: list[InputAsset] | None = None
+    groups: list[InputRef] = field(default_factory=list)
+    references: list[InputRef] = field(default_factory=list)
+    inherit: str = "auto"
+    creation_time: datetime = _NOT_STARTED
+    command_line: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def offline(self) -> bool:
+        """Whether nothing on the network may be asked."""
+        return self.settings.flag("offline", default=False)
+
+    def name(self, inputs: Sequence[InputAsset]) -> str:
+        """Give the name that the asset has with these inputs."""
+        return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
+
+    def identifier(self) -> CodeIdentifier:
+        """Give the finder of code for this run."""
+        return CodeIdentifier(
+            code_url=self.settings.text("code_url"),
+            code_version=self.settings.text("code_version"),
+            save_patch=self.settings.flag("save_patch", default=True),
+        )
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Give what the journal must hold to finish the asset without the program."""
+        return {
+            "base_name": self.base_name,
+            "process_type": self.process_type,
+            "inherit": self.inherit,
+            "command_line": list(self.command_line),
+            "facts": {name: _plain(value) for name, value in self.given.values.items()},
+        }
+
+
+def check_folder(plan: Plan, *, overwrite: bool) -> None:
+    """Finish what an earlier run was killed in writing, and find what stands in the way."""
+    writer.roll_forward(plan.output_dir)
+    obstacles = [] if overwrite else writer.find_obstacles(plan.output_dir, plan.process_name)
+    if obstacles:
+        plan.problems.append(
+            f"{plan.output_dir} already holds {', '.join(obstacles)}, which this package did not "
+            f"write for {plan.process_name!r} (or which were edited since): move them away, give "
+            "another output_dir, or DerivedAsset(..., overwrite=True)"
+        )
+
+
+def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
+    """Warn when an input that is added late changes what the asset inherits."""
+    if plan.inputs is None:
+        return
+    pairs = [(item.ref, item.folder) for item in added if item.ref is not None]
+    new = [
+        inheritance.load_input(*pair, offline=plan.offline)[0]
+        for pair in single_assets(plan, pairs)
+    ]
+    for what, shared in (
+        ("acquisition", inheritance.shared_raw_root),
+        ("subject", inheritance.shared_subject),
+    ):
+        if shared(plan.inputs) is not None and shared([*plan.inputs, *new]) is None:
+            _log.warning(
+                "with input %s the inputs no longer share one %s: what depends on it will not be "
+                "inherited%s",
+                ", ".join(asset.name for asset in new),
+                what,
+                "" if plan.base_name else ", and the asset cannot be named without a base_name",
+            )
+
+
+def prepare(
+    plan: Plan, *, inputs: Iterable[object] | None, reference_inputs: Iterable[object]
+) -> None:
+    """Resolve the inputs, read their metadata, and find everything that is missing or malformed.
+
+    Parameters
+    ----------
+    plan
+        Completed in place; what is wrong is added to its ``problems``.
+    inputs, reference_inputs
+        As the user gave them.
+    """
+    plan.problems.extend(plan.settings.problems)
+    plan.given = description.given_facts(plan.settings)
+    plan.problems.extend(plan.given.problems)
+    plan.references = [ref for ref, _ in _resolved(plan, reference_inputs)]
+    if inputs is None:
+        missing = description.missing_facts(plan.given, only=("experimenters",))
+        plan.problems.extend(missing)
+        if not plan.problems:
+            _reserve_creation_time(plan)
+        return
+    resolved = _resolved(plan, inputs)
+    plan.groups = [ref for ref, _ in resolved]
+    plan.inputs = []
+    not_found: list[str] = []
+    for ref, folder in single_assets(plan, resolved):
+        asset, problems = inheritance.load_input(ref, folder, offline=plan.offline)
+        plan.inputs.append(asset)
+        plan.problems.extend(problems)
+        if folder is not None:
+            plan.resolver.know(folder)
+        elif not problems:
+            not_found.append(_not_found(plan, asset.name))
+    plan.problems.extend(
+        f"input {asset.name} is given both as an input and as a reference input"
+        for asset in plan.inputs
+        if asset.ref in plan.references
+    )
+    facts = all_facts(plan, plan.inputs)
+    plan.problems.extend(facts.problems[len(plan.given.problems) :])
+    plan.problems.extend(description.missing_facts(facts))
+    plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
+    if plan.problems:
+        plan.problems[:0] = not_found
+        return
+    for text in not_found:
+        _log.warning("%s", text)
+    _reserve_creation_time(plan)
+    try:
+        describe(plan, facts, plan.inputs)
+    except ValueError as error:
+        plan.problems.append(f"the data description would not be valid: {error}")
+
+
+def _not_found(plan: Plan, name: str) -> str:
+    hint = did_you_mean(name, plan.resolver.known_names())
+    return f"input {name} was not found below {plan.data_root}: it hands on nothing{hint}"
+
+
+def _reserve_creation_time(plan: Plan) -> None:
+    given = plan.given.values.get("creation_time")
+    plan.creation_time = description.reserve_creation_time(plan.process_name, given)
+
+
+def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path | None]]:
+    found: list[tuple[InputRef, Path | None]] = []
+    for value in values:
+        try:
+            resolved = plan.resolver.resolve(value)
+        except UsageError as error:
+            plan.problems.append(str(error))
+            continue
+        if resolved.ref is None:
+            plan.problems.append(
+                f"input {value} lies in the output folder {plan.output_dir}; inputs come from "
+                "elsewhere"
+            )
+        elif resolved.ref not in [ref for ref, _ in found]:
+            found.append((resolved.ref, resolved.folder))
+    return found
+
+
+def single_assets(
+    plan: Plan, resolved: Iterable[tuple[InputRef, Path | None]]
+) -> list[tuple[InputRef, Path | None]]:
+    """Give every single asset once, the members of groups among them."""
+    result: list[tuple[InputRef, Path | None]] = []
+    for ref, folder in resolved:
+        inner = [(ref, folder)]
+        if ref.assets:
+            members = [(member, plan.resolver.locate(member)) for member in ref.assets]
+            inner = single_assets(plan, members)
+        result.extend(item for item in inner if item[0] not in [known for known, _ in result])
+    return result
+
+
+def all_facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:
+    """Give the facts of the asset with these inputs: given, inherited and default ones."""
+    handing_on = [] if plan.inherit == "none" else inputs
+    return description.inherit_facts(plan.given, handing_on)
+
+
+def describe(plan: Plan, facts: description.Facts, inputs: Sequence[InputAsset]) -> Any:
+    """Build the asset's description.
+
+    Raises
+    ------
+    ValueError
+        If the schema refuses the facts.
+    """
+    return description.build_description(
+        facts,
+        name=plan.name(inputs),
+        creation_time=plan.creation_time,
+        inputs=inputs,
+        subject_id=None if plan.inherit == "none" else inheritance.shared_subject(inputs),
+    )
+
+
+def _plain(value: Any) -> JsonValue:
+    """Give a fact as JSON, whatever object of the schema it is."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")  # type: ignore[no-any-return]
+    return str(value)

@@ -1,0 +1,230 @@
+"""A process that is being recorded, its public handle, and how it can end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import Token
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from asset_provenance.errors import UsageError
+from asset_provenance.records import CodeRecord, InputRef, JsonValue, ProcessRecord, ProcessStatus
+
+if TYPE_CHECKING:
+    from asset_provenance.capture.inputs import ResolvedInput
+
+__all__ = ["IDLE_PROCESS", "ActiveProcess", "Start", "describe", "outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is known of a process when it starts."""
+
+    name: str
+    process_type: str
+    stage: str
+    code: CodeRecord | None = None
+    parameters: Mapping[str, JsonValue] | None = None
+    inputs: tuple[ResolvedInput, ...] = ()
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Owner(Protocol):
+    """What a process asks of the open asset it belongs to."""
+
+    lock: threading.RLock
+
+    def next_id(self) -> str: ...
+
+    def resolve(self, ref: object) -> ResolvedInput: ...
+
+    def output_path(self, path: str | os.PathLike[str]) -> str: ...
+
+    def safe_parameters(self, values: Mapping[str, object]) -> dict[str, JsonValue]: ...
+
+
+class ActiveProcess:
+    """The handle of a process that is being recorded.
+
+    Given by ``with track_process(...) as process`` and by :func:`current_process`; never made by
+    the user. Its methods add to the record and return nothing. After the process has ended they
+    raise :class:`UsageError`.
+    """
+
+    __slots__ = ("_ended", "_monotonic", "_owner", "_parent", "_record", "_token")
+
+    def __init__(self, owner: Owner, parent: ActiveProcess | None, start: Start) -> None:
+        self._owner = owner
+        self._parent = parent
+        self._token: Token[ActiveProcess | None] | None = None
+        self._ended = False
+        record = ProcessRecord(
+            id=owner.next_id(),
+            parent_id=None if parent is None else parent._record.id,
+            name=start.name,
+            process_type=start.process_type,
+            stage=start.stage,
+            start_date_time=datetime.now(UTC),
+            code=start.code,
+            parameters=start.parameters,
+            outputs=start.outputs,
+            notes=start.notes,
+        )
+        self._monotonic = time.monotonic()
+        self._record: ProcessRecord = _with_inputs(record, start.inputs)
+
+    def add_inputs(self, *refs: object) -> None:
+        """Add data assets that the process uses.
+
+        Parameters
+        ----------
+        *refs
+            Names, ``s3://`` URLs, paths, or the schema's ``DataAsset`` and ``CombinedData``. A
+            path below the output folder says which earlier process's output is used.
+
+        Raises
+        ------
+        UsageError
+            If one is none of these, or a path that does not exist.
+        """
+        found = [self._owner.resolve(ref) for ref in refs]
+        self._change(lambda record: _with_inputs(record, found))
+
+    def add_outputs(self, *paths: str | os.PathLike[str]) -> None:
+        """Add files or folders that the process writes.
+
+        Parameters
+        ----------
+        *paths
+            Inside the asset; relative ones are meant from its output folder.
+
+        Raises
+        ------
+        UsageError
+            If one lies outside the output folder.
+        """
+        found = [self._owner.output_path(path) for path in paths]
+        self._change(lambda record: replace(record, outputs=_union(record.outputs, found)))
+
+    def add_parameters(self, **values: object) -> None:
+        """Add parameters that the code ran with; a name given again replaces its value."""
+        safe = self._owner.safe_parameters(values)
+        self._change(
+            lambda record: replace(record, parameters={**(record.parameters or {}), **safe})
+        )
+
+    def add_results(self, **values: object) -> None:
+        """Add results worth finding again: the schema's ``output_parameters``."""
+        safe = self._owner.safe_parameters(values)
+        self._change(lambda record: replace(record, results={**(record.results or {}), **safe}))
+
+    def add_note(self, text: str) -> None:
+        """Add a note for the reader of the metadata.
+
+        Raises
+        ------
+        UsageError
+            If it is not a text.
+        """
+        if not isinstance(text, str):
+            raise UsageError(f"a note must be a text, not {type(text).__name__}")
+        note = _redacted(text)
+        self._change(lambda record: replace(record, notes=(*record.notes, note)))
+
+    def _change(self, change: Callable[[ProcessRecord], ProcessRecord]) -> None:
+        with self._owner.lock:
+            if self._ended:
+                raise UsageError(
+                    f"the process {self._record.name} has ended; add to it while it runs"
+                )
+            self._record = change(self._record)
+
+    def _end(self, status: ProcessStatus, error: str | None, note: str | None) -> ProcessRecord:
+        elapsed = time.monotonic() - self._monotonic
+        with self._owner.lock:
+            self._ended = True
+            self._record = replace(
+                self._record,
+                # The wall clock may have been set meanwhile; the monotonic one was not.
+                end_date_time=self._record.start_date_time + timedelta(seconds=elapsed),
+                status=status,
+                error=error,
+                notes=(*self._record.notes, note) if note else self._record.notes,
+            )
+            return self._record
+
+
+class _IdleProcess(ActiveProcess):
+    """Stands for the process where none is recorded, so that library code need not ask."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Belong to no asset."""
+
+    def add_inputs(self, *refs: object) -> None:
+        """Do nothing."""
+
+    def add_outputs(self, *paths: str | os.PathLike[str]) -> None:
+        """Do nothing."""
+
+    def add_parameters(self, **values: object) -> None:
+        """Do nothing."""
+
+    def add_results(self, **values: object) -> None:
+        """Do nothing."""
+
+    def add_note(self, text: str) -> None:
+        """Do nothing."""
+
+
+IDLE_PROCESS = _IdleProcess()
+
+
+def outcome(error: BaseException | None) -> tuple[ProcessStatus, str | None, str | None]:
+    """Say how code ended: its status, the error in one line, and a note.
+
+    ``sys.exit()`` and ``sys.exit(0)`` are how a program says that all went well, so they complete
+    a process; any other exit status is a failure.
+    """
+    if error is None:
+        return ProcessStatus.COMPLETED, None, None
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return ProcessStatus.COMPLETED, None, "Ended by sys.exit with status 0."
+    return ProcessStatus.FAILED, describe(error), None
+
+
+def describe(error: BaseException) -> str:
+    """Give an exception in one redacted line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
+        text = ""
+    name = type(error).__name__
+    return _redacted(f"{name}: {text}"[:1000] if text else name)
+
+
+def _redacted(text: str) -> str:
+    from asset_provenance.redaction import redact_text  # noqa: PLC0415 - its patterns take time
+
+    return redact_text(text)
+
+
+def _with_inputs(record: ProcessRecord, found: Iterable[ResolvedInput]) -> ProcessRecord:
+    refs: list[InputRef] = list(record.inputs)
+    reads: list[str] = list(record.reads)
+    for item in found:
+        if item.ref is not None and item.ref not in refs:
+            refs.append(item.ref)
+        if item.read is not None and item.read not in reads:
+            reads.append(item.read)
+    return replace(record, inputs=tuple(refs), reads=tuple(reads))
+
+
+def _union(present: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*present, *new)))
