@@ -12,7 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from asset_provenance.errors import UsageError
-from asset_provenance.records import CodeRecord, InputRef, JsonValue, ProcessRecord, ProcessStatus
+from asset_provenance.records import (
+    CodeRecord,
+    InputRef,
+    JsonValue,
+    ProcessRecord,
+    ProcessStatus,
+    valid_text,
+)
 
 if TYPE_CHECKING:
     from asset_provenance.capture.inputs import ResolvedInput
@@ -212,7 +219,7 @@ def describe(error: BaseException) -> str:
 def _redacted(text: str) -> str:
     from asset_provenance.redaction import redact_text  # noqa: PLC0415 - its patterns take time
 
-    return redact_text(text)
+    return redact_text(valid_text(text))
 
 
 def _with_inputs(record: ProcessRecord, found: Iterable[ResolvedInput]) -> ProcessRecord:

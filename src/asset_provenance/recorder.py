@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asset_provenance.errors import UsageError
 from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, outcome
-from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
+from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus, valid_text
 
 if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
@@ -125,7 +125,7 @@ class Recorder:
             (self._real_output_dir, os.path.realpath(full)),
         ):
             if candidate == root or candidate.startswith(root.rstrip(os.sep) + os.sep):
-                return _posix(os.path.relpath(candidate, root))
+                return valid_text(os.path.relpath(candidate, root).replace(os.sep, "/"))
         raise UsageError(
             f"output {text} lies outside the output folder {self.output_dir}; "
             "give a path inside it, relative to it or absolute"
@@ -229,10 +229,6 @@ def current_process() -> ActiveProcess:
         Outside any, a handle that does nothing, so that library code may always call it.
     """
     return innermost() or IDLE_PROCESS
-
-
-def _posix(path: str) -> str:
-    return path.replace(os.sep, "/")
 
 
 def _after_fork_in_child() -> None:

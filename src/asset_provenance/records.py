@@ -24,6 +24,7 @@ __all__ = [
     "asset_from_json",
     "process_from_json",
     "to_json",
+    "valid_text",
 ]
 
 RECORD_VERSION = 1
@@ -185,6 +186,11 @@ class AssetRecord:
     host: str = ""
     process_id: int = 0
     user: str = ""
+
+
+def valid_text(text: str) -> str:
+    """Give text that every file can hold: of names that are no UTF-8, the bytes written out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def to_json(record: InputRef | CodeRecord | ProcessRecord | AssetRecord) -> dict[str, JsonValue]:

@@ -366,6 +366,18 @@ def test_nothing_is_inherited_when_told_so(raw: Path) -> None:
     assert not (RESULTS / "subject.json").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no UTF-8")
+def test_names_that_are_no_utf_8_are_written_out(data_root: Path) -> None:
+    name = os.fsdecode(b"odd\xff name")
+    (data_root / name).mkdir()
+    with DerivedAsset("x", inputs=data_root / name, base_name="b", **FACTS, **PEOPLE) as asset:
+        (asset.output_dir / name).write_text("x")
+        with track_process("save", outputs=name) as process:
+            process.add_note(f"see {name}")
+    assert read_json(RESULTS / "data_description.json")["source_data"] == ["odd\\udcff name"]
+    assert processes(RESULTS)["save"]["output_path"] == "odd\\udcff name"
+
+
 # The block
 
 

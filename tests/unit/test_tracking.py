@@ -313,10 +313,8 @@ def test_a_function_of_the_arguments_that_fails_costs_its_own_fact_only(
 
     assert fit("x") == 7
     assert last(asset).parameters == {"source": "x"}
-    assert (
-        "the inputs (from the arguments source) of process fit could not be recorded: KeyError: 'sorce'"
-        in caplog.text
-    )
+    assert "the inputs (from the arguments source) of process fit" in caplog.text
+    assert "could not be recorded: KeyError: 'sorce'" in caplog.text
 
 
 def test_path_arguments_below_the_data_root_are_inputs(

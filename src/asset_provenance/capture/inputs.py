@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 from asset_provenance.corefiles import DATA_DESCRIPTION, file_name, parse_json, read_bytes
 from asset_provenance.errors import UsageError
-from asset_provenance.records import InputRef
+from asset_provenance.records import InputRef, valid_text
 from asset_provenance.redaction import redact_text
 
 __all__ = ["InputResolver", "ResolvedInput"]
@@ -123,10 +124,10 @@ class InputResolver:
             text = _text_of(value)
         else:
             return None
-        path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow symlinks
+        path = Path(os.path.abspath(text))
         if self._output_dir.relative(path) is not None or not self._is_of_an_asset(path):
             return None
-        return self._place(path) if path.exists() else None
+        return self._place(path) if os.path.exists(path) else None
 
     def _is_of_an_asset(self, path: Path) -> bool:
         inside_data = self._data_root.relative(path)
@@ -142,19 +143,19 @@ class InputResolver:
         if "://" in text:
             return ResolvedInput(InputRef(url=redact_text(text)))
         below_data = self._data_root.path / text
-        if not Path(text).is_absolute() and below_data.is_dir():
+        if not Path(text).is_absolute() and os.path.isdir(below_data):
             return self._place(below_data)
         below_output = self._output_dir.path / text
-        if not Path(text).is_absolute() and below_output.exists():
+        if not Path(text).is_absolute() and os.path.exists(below_output):
             return self._place(below_output)
-        if "/" in text or os.sep in text or Path(text).exists():
+        if "/" in text or os.sep in text or os.path.exists(text):
             return self._resolve_path(text)
         folder = self._by_name(text)
         return ResolvedInput(InputRef(name=text), folder)
 
     def _resolve_path(self, text: str) -> ResolvedInput:
-        path = Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow symlinks
-        if not path.exists():
+        path = Path(os.path.abspath(text))
+        if not os.path.exists(path):
             raise UsageError(f"input {path} does not exist")
         return self._place(path)
 
@@ -171,7 +172,7 @@ class InputResolver:
         """Say what an existing path belongs to."""
         inside_output = self._output_dir.relative(path)
         if inside_output is not None:
-            return ResolvedInput(None, read=inside_output.as_posix())
+            return ResolvedInput(None, read=valid_text(inside_output.as_posix()))
         inside_data = self._data_root.relative(path)
         if inside_data == Path():
             raise UsageError(
@@ -181,10 +182,10 @@ class InputResolver:
             return self._below_data_root(self._data_root.path, inside_data)
         # Outside both, a description says where an asset begins, or what was declared before.
         for folder in (path, *path.parents):
-            if folder in self._outside or (folder / file_name(DATA_DESCRIPTION)).is_file():
+            if folder in self._outside or _is_asset(folder):
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
-        if path.is_dir():
-            return ResolvedInput(InputRef(name=path.name), path)
+        if os.path.isdir(path):
+            return ResolvedInput(InputRef(name=valid_text(path.name)), path)
         return ResolvedInput(InputRef(url=path.as_uri()))
 
     @staticmethod
@@ -192,10 +193,12 @@ class InputResolver:
         parts = inside.parts
         for count in range(len(parts), 0, -1):
             folder = root.joinpath(*parts[:count])
-            if (folder / file_name(DATA_DESCRIPTION)).is_file():
+            if _is_asset(folder):
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         first = root / parts[0]
-        return ResolvedInput(InputRef(name=first.name), first if first.is_dir() else None)
+        return ResolvedInput(
+            InputRef(name=valid_text(first.name)), first if os.path.isdir(first) else None
+        )
 
     def _by_name(self, name: str) -> Path | None:
         """Find the folder below the data root whose description bears a name."""
@@ -242,12 +245,12 @@ class _Root:
 
 
 def _is_asset(folder: Path) -> bool:
-    return (folder / file_name(DATA_DESCRIPTION)).is_file()
+    return os.path.isfile(folder / file_name(DATA_DESCRIPTION))
 
 
 def _folders(parent: Path) -> list[Path]:
     try:
-        return sorted(path for path in parent.iterdir() if path.is_dir())
+        return sorted(path for path in parent.iterdir() if os.path.isdir(path))
     except OSError:
         return []
 
@@ -256,10 +259,18 @@ def _name_of(folder: Path) -> str:
     """Give the asset's own name; its folder's, where the description has none that can be read."""
     path = folder / file_name(DATA_DESCRIPTION)
     try:
-        name = parse_json(read_bytes(path), path).get("name")
+        state = path.stat()
+        name = _described_name(path, state.st_mtime_ns, state.st_size)
     except (OSError, ValueError):
         name = None
-    return name if isinstance(name, str) and name else folder.name
+    return valid_text(name or folder.name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _described_name(path: Path, mtime_ns: int, size: int) -> str | None:
+    """Read the name in a description; once, as long as the file stays the same."""
+    name = parse_json(read_bytes(path), path).get("name")
+    return name if isinstance(name, str) else None
 
 
 def _text_of(path: os.PathLike[Any]) -> str:

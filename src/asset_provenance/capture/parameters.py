@@ -35,7 +35,7 @@ from asset_provenance.capture.objects import (
     wrapped,
 )
 from asset_provenance.errors import UsageError
-from asset_provenance.records import JsonValue
+from asset_provenance.records import JsonValue, valid_text
 from asset_provenance.redaction import REDACTED, is_secret_name, redact_arguments, redact_text
 
 __all__ = ["from_block", "safe_parameters"]
@@ -323,8 +323,7 @@ def _cut(text: str, limit: int) -> str:
             text = text[:-300]  # half a secret may stand at the end of what was read
         if length > 4 * limit or len(text) > limit:
             text = f"{text[:limit]}…[{length} characters]"
-    # File names that are no UTF-8 come as lone surrogates.
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return valid_text(text)
 
 
 def _judge_key(key: str) -> tuple[str, bool]:
