@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import Token
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -24,7 +23,15 @@ from asset_provenance.records import (
 if TYPE_CHECKING:
     from asset_provenance.capture.inputs import ResolvedInput
 
-__all__ = ["IDLE_PROCESS", "ActiveProcess", "Start", "describe", "outcome"]
+__all__ = [
+    "IDLE_PROCESS",
+    "STILL_RUNNING",
+    "ActiveProcess",
+    "Outcome",
+    "Start",
+    "describe",
+    "outcome",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,18 @@ class Start:
     inputs: tuple[ResolvedInput, ...] = ()
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a process ended: its status, the error in one line, and a note."""
+
+    status: ProcessStatus
+    error: str | None = None
+    note: str | None = None
+
+
+STILL_RUNNING = Outcome(ProcessStatus.INTERRUPTED, note="Still running when the asset was closed.")
 
 
 class Owner(Protocol):
@@ -63,12 +82,11 @@ class ActiveProcess:
     raise :class:`UsageError`.
     """
 
-    __slots__ = ("_ended", "_monotonic", "_owner", "_parent", "_record", "_token")
+    __slots__ = ("_ended", "_monotonic", "_owner", "_parent", "_record")
 
     def __init__(self, owner: Owner, parent: ActiveProcess | None, start: Start) -> None:
         self._owner = owner
         self._parent = parent
-        self._token: Token[ActiveProcess | None] | None = None
         self._ended = False
         record = ProcessRecord(
             id=owner.next_id(),
@@ -151,17 +169,17 @@ class ActiveProcess:
                 )
             self._record = change(self._record)
 
-    def _end(self, status: ProcessStatus, error: str | None, note: str | None) -> ProcessRecord:
-        elapsed = time.monotonic() - self._monotonic
+    def _end(self, how: Outcome, at: float) -> ProcessRecord:
         with self._owner.lock:
             self._ended = True
+            # The wall clock may have been set meanwhile; the monotonic one was not.
+            elapsed = timedelta(seconds=max(0.0, at - self._monotonic))
             self._record = replace(
                 self._record,
-                # The wall clock may have been set meanwhile; the monotonic one was not.
-                end_date_time=self._record.start_date_time + timedelta(seconds=elapsed),
-                status=status,
-                error=error,
-                notes=(*self._record.notes, note) if note else self._record.notes,
+                end_date_time=self._record.start_date_time + elapsed,
+                status=how.status,
+                error=how.error,
+                notes=(*self._record.notes, how.note) if how.note else self._record.notes,
             )
             return self._record
 
@@ -193,17 +211,17 @@ class _IdleProcess(ActiveProcess):
 IDLE_PROCESS = _IdleProcess()
 
 
-def outcome(error: BaseException | None) -> tuple[ProcessStatus, str | None, str | None]:
-    """Say how code ended: its status, the error in one line, and a note.
+def outcome(error: BaseException | None) -> Outcome:
+    """Say how code ended that raised this, or nothing; the error is described, never kept.
 
     ``sys.exit()`` and ``sys.exit(0)`` are how a program says that all went well, so they complete
     a process; any other exit status is a failure.
     """
     if error is None:
-        return ProcessStatus.COMPLETED, None, None
+        return Outcome(ProcessStatus.COMPLETED)
     if isinstance(error, SystemExit) and error.code in (None, 0):
-        return ProcessStatus.COMPLETED, None, "Ended by sys.exit with status 0."
-    return ProcessStatus.FAILED, describe(error), None
+        return Outcome(ProcessStatus.COMPLETED, note="Ended by sys.exit with status 0.")
+    return Outcome(ProcessStatus.FAILED, describe(error))
 
 
 def describe(error: BaseException) -> str:

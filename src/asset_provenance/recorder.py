@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
@@ -11,15 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from asset_provenance.errors import UsageError
-from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, outcome
-from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus, valid_text
+from asset_provenance.process import (
+    IDLE_PROCESS,
+    STILL_RUNNING,
+    ActiveProcess,
+    Outcome,
+    Start,
+    outcome,
+)
+from asset_provenance.records import JsonValue, ProcessRecord, valid_text
 
 if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
     from asset_provenance.journal import Journal
 
-__all__ = ["Recorder", "current_process", "innermost", "leave", "open_recorders", "recorder_of"]
+__all__ = [
+    "Recorder",
+    "current_process",
+    "enter",
+    "innermost",
+    "leave",
+    "open_recorders",
+    "recorder_of",
+]
 
 open_recorders: list[Recorder] = []
 """The assets open in this program, innermost last; empty means that nothing is recorded."""
@@ -142,28 +158,19 @@ class Recorder:
         return self._safe_parameters(values, exclude=exclude, redact=redact, roots=self._roots)
 
     def begin(self, parent: ActiveProcess, start: Start) -> ActiveProcess:
-        """Start a process inside another one, in the journal and in this context."""
+        """Start a process inside another one; it is in the journal when this returns."""
         process = ActiveProcess(self, parent, start)
         with self.lock:
             self._open[process._record.id] = process
         self.journal.start(process._record)
-        process._token = _context.set(process)
         return process
 
-    def end(self, process: ActiveProcess, error: BaseException | None = None) -> None:
-        """End a process as its code ended; the error is described, never kept."""
-        status, text, note = outcome(error)
-        self._finish(process, status, text, note)
-        if process._token is not None:
-            leave(process._token)
-
-    def _finish(
-        self, process: ActiveProcess, status: ProcessStatus, text: str | None, note: str | None
-    ) -> None:
+    def end(self, process: ActiveProcess, how: Outcome, *, at: float | None = None) -> None:
+        """End a process, now or at an earlier moment of the monotonic clock."""
         with self.lock:
             if self._open.pop(process._record.id, None) is None:
                 return  # already ended: the asset was closed first
-            record = process._end(status, text, note)
+            record = process._end(how, time.monotonic() if at is None else at)
             if process is not self.block:
                 self._records.append(record)
         self.journal.end(record)
@@ -173,9 +180,8 @@ class Recorder:
         with self.lock:
             running = [process for process in self._open.values() if process is not self.block]
         for process in running:
-            note = "Still running when the asset was closed."
-            self._finish(process, ProcessStatus.INTERRUPTED, None, note)
-        self._finish(self.block, *outcome(error))
+            self.end(process, STILL_RUNNING)
+        self.end(self.block, outcome(error))
         known = {record.id for record in self._records}
         for record in self.journal.of_other_writers():
             if record.id not in known:
@@ -184,16 +190,21 @@ class Recorder:
             open_recorders.remove(self)
         return self.block._record
 
-    def enter(self) -> Token[ActiveProcess | None]:
-        """Make this the innermost open asset."""
+    def open(self) -> Token[ActiveProcess | None]:
+        """Make this the innermost open asset, and its block the innermost process."""
         open_recorders.append(self)
-        return _context.set(self.block)
+        return enter(self.block)
 
     def continue_in_child(self) -> None:
         """Go on in a forked child, whose records reach the parent through the journal."""
         self.lock = threading.RLock()
         self.journal.continue_as_new_writer()
         self._records = []
+
+
+def enter(process: ActiveProcess) -> Token[ActiveProcess | None]:
+    """Make a process the innermost one of this context."""
+    return _context.set(process)
 
 
 def leave(token: Token[ActiveProcess | None]) -> None:

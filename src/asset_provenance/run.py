@@ -87,7 +87,7 @@ class Run:
         self.plan = self._prepare(bound)
         self.name = None if self.plan.inputs is None else self.plan.name(self.plan.inputs)
         self.recorder = self._record(function, bound, file)
-        self._token = self.recorder.enter()
+        self._token = self.recorder.open()
 
     @property
     def output_dir(self) -> Path:

@@ -26,8 +26,15 @@ from asset_provenance.options import (
     make_options,
     several,
 )
-from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, describe
-from asset_provenance.recorder import Recorder, innermost, open_recorders, recorder_of
+from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, describe, outcome
+from asset_provenance.recorder import (
+    Recorder,
+    enter,
+    innermost,
+    leave,
+    open_recorders,
+    recorder_of,
+)
 
 __all__ = ["TrackedBlock", "calling_file", "track_process"]
 
@@ -138,7 +145,7 @@ class TrackedBlock:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._entered: list[tuple[Recorder, ActiveProcess] | None] = []
+        self._entered: list[tuple[Recorder, ActiveProcess, Any] | None] = []
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function."""
@@ -176,7 +183,7 @@ class TrackedBlock:
             notes=options.notes,
         )
         process = recorder.begin(parent, start)
-        self._entered.append((recorder, process))
+        self._entered.append((recorder, process, enter(process)))
         return process
 
     def __exit__(
@@ -188,8 +195,9 @@ class TrackedBlock:
         """End the block's process; an exception goes on unchanged."""
         entered = self._entered.pop()
         if entered is not None:
-            recorder, process = entered
-            recorder.end(process, error)
+            recorder, process, token = entered
+            recorder.end(process, outcome(error))
+            leave(token)
 
 
 class _BoundTracked(wrapt.BoundFunctionWrapper[..., Any]):
@@ -260,13 +268,17 @@ class _Call:
             return wrapped(*args, **kwargs)
         recorder = recorder_of(parent)
         process = recorder.begin(parent, self._start(recorder, instance, args, kwargs))
+        token = enter(process)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            recorder.end(process, error)
+            recorder.end(process, outcome(error))
             raise
-        recorder.end(process)
-        return result
+        else:
+            recorder.end(process, outcome(None))
+            return result
+        finally:
+            leave(token)
 
     def _start(self, recorder: Recorder, instance: Any, args: Any, kwargs: Any) -> Start:
         options = self._options
