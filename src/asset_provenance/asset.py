@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from asset_provenance.capture.binding import compile_binder
 from asset_provenance.errors import UsageError
@@ -235,21 +237,42 @@ class DerivedAsset:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a ``main`` function: each call of it is one asset."""
         check_callable(function)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise UsageError(
+                f"{function.__qualname__} is a generator, whose end nobody may see; open the asset "
+                "in a with block around the loop that uses it"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def await_as_asset(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._called(function, args, kwargs):
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", await_as_asset)
 
         @functools.wraps(function)
         def run_as_asset(*args: P.args, **kwargs: P.kwargs) -> R:
-            if self._run is not None and self._run.is_open:
-                return function(*args, **kwargs)  # main called itself: still the same asset
-            self._open(function=function, arguments=_bound(function, args, kwargs))
-            try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                self._opened().close(error)
-                raise
-            self._opened().close(None)
-            return result
+            with self._called(function, args, kwargs):
+                return function(*args, **kwargs)
 
         return run_as_asset
+
+    @contextmanager
+    def _called(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Open the asset around one call of a decorated function."""
+        if self._run is not None and self._run.is_open:
+            yield  # main called itself: still the same asset
+            return
+        self._open(function=function, arguments=_bound(function, args, kwargs))
+        try:
+            yield
+        except BaseException as error:
+            self._opened().close(error)
+            raise
+        self._opened().close(None)
 
     def add_inputs(self, *refs: object) -> None:
         """Add primary inputs that only the run itself could tell.

@@ -137,19 +137,8 @@ def check_callable(function: Any) -> None:
     Raises
     ------
     UsageError
-        For a class, a coroutine function or a generator function, and what is no callable.
+        For a class, and what is no callable.
     """
-    later = {
-        "a coroutine function": inspect.iscoroutinefunction,
-        "a generator function": inspect.isgeneratorfunction,
-        "an async generator function": inspect.isasyncgenfunction,
-    }
-    for kind, test in later.items():
-        if test(function):
-            raise UsageError(
-                f"{function.__qualname__} is {kind}, which this version cannot time truly; track "
-                'the code around it: with track_process("name"):'
-            )
     if inspect.isclass(function) or not callable(function):
         raise UsageError(
             f"track_process records functions, methods and blocks, not {function!r:.80}; "

@@ -35,6 +35,7 @@ from asset_provenance.recorder import (
     open_recorders,
     recorder_of,
 )
+from asset_provenance.stepping import in_steps
 
 __all__ = ["TrackedBlock", "calling_file", "track_process"]
 
@@ -79,7 +80,8 @@ def track_process(
 ) -> Any:
     """Record each call of a function, or a block of code, as a process of the open asset.
 
-    Outside a :class:`DerivedAsset` the function runs untouched.
+    Works on functions, methods, class and static methods (in either order), coroutine functions,
+    generators and async generators. Outside a :class:`DerivedAsset` the function runs untouched.
 
     Parameters
     ----------
@@ -251,6 +253,7 @@ class _Call:
         self._function = function
         self._name = options.name or str(getattr(function, "__name__", type(function).__name__))
         self._is_method = is_method(function)
+        self._in_steps = in_steps(function)
         check_argument_names(options, function, self._name)
 
     # The binders are compiled at the first call that is recorded, not with the decoration.
@@ -266,6 +269,11 @@ class _Call:
         parent = innermost()
         if parent is None:
             return wrapped(*args, **kwargs)
+        if self._in_steps is not None:
+            return self._in_steps(
+                lambda recorder: self._start(recorder, instance, args, kwargs),
+                lambda: wrapped(*args, **kwargs),
+            )
         recorder = recorder_of(parent)
         process = recorder.begin(parent, self._start(recorder, instance, args, kwargs))
         token = enter(process)

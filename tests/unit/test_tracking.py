@@ -463,17 +463,6 @@ def test_a_block_has_no_arguments_for_functions(asset: DerivedAsset) -> None:
             pass
 
 
-def test_kinds_of_callable_that_come_later_are_refused_not_timed_wrongly() -> None:
-    async def coroutine() -> None: ...
-
-    def generator() -> Iterator[int]:
-        yield 1
-
-    for function, kind in ((coroutine, "a coroutine function"), (generator, "a generator")):
-        with pytest.raises(UsageError, match=f"is {kind}"):
-            track_process(function)
-
-
 def test_a_class_is_refused() -> None:
     with pytest.raises(UsageError, match="decorate the method"):
         track_process(Sorter)
