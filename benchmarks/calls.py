@@ -6,22 +6,35 @@ that a slow or busy machine slows both.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import timeit
 from collections.abc import Callable
 
+import numpy
+import pandas
 import wrapt
 
-from asset_provenance import track_process
+from asset_provenance import DerivedAsset, track_process
 
 ROUNDS = 15
 CALLS = 100_000
 IMPORTS = 9
 
 
-def plain(x: int, y: int = 2, z: int = 3) -> int:
+FACTS = {
+    "project_name": "Benchmark",
+    "investigators": "Example Researcher",
+    "funding_source": "AI",
+    "modalities": "ecephys",
+    "experimenters": "Example Researcher",
+}
+
+
+def plain(x: object, y: int = 2, z: int = 3) -> object:
     return x
 
 
@@ -30,12 +43,17 @@ def nothing(wrapped, instance, args, kwargs):  # type: ignore[no-untyped-def]
     return wrapped(*args, **kwargs)
 
 
-def measure_calls(*functions: Callable[[int, int, int], int]) -> list[float]:
+def measure_calls(
+    *functions: Callable[..., object], argument: object = 1, rounds: int = ROUNDS
+) -> list[float]:
     """Give the median time of a call of each function, in microseconds."""
     times: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for function, taken in zip(functions, times, strict=True):
-            seconds = timeit.timeit(lambda f=function: f(1, 2, 3), number=CALLS)  # type: ignore[misc]
+            names = {"function": function, "argument": argument}
+            # The second argument changes with every call, as in a loop over something.
+            statement = "for index in range(1000): function(argument, index, 3)"
+            seconds = timeit.timeit(statement, globals=names, number=CALLS // 1000)
             taken.append(seconds / CALLS * 1e6)
     return [statistics.median(taken) for taken in times]
 
@@ -64,11 +82,28 @@ def main() -> None:
 
     untracked, wrapper, tracked = measure_calls(plain, nothing(plain), track_process(plain))
     print("call outside an asset                    us     times wrapt")
-    for name, taken in (
-        ("plain function", untracked),
-        ("wrapt wrapper that does nothing", wrapper),
-        ("tracked function", tracked),
-    ):
+    tell_calls(wrapper, ("plain function", untracked), ("wrapt wrapper that does nothing", wrapper),
+               ("tracked function", tracked))  # fmt: skip
+
+    print("call inside an asset, in a long loop     us     times wrapt")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        with DerivedAsset("benchmark", inputs=(), base_name="none", **FACTS):
+            for name, argument in (
+                ("three scalars", 1),
+                ("an array and two scalars", numpy.zeros((100, 100))),
+                ("a data frame and two scalars", pandas.DataFrame({"a": range(100)})),
+                ("a small dict and two scalars", {"a": 1, "b": 2.0, "c": "x"}),
+            ):
+                wrapper, tracked = measure_calls(
+                    nothing(plain), track_process(plain), argument=argument, rounds=7
+                )
+                tell_calls(wrapper, (name, tracked))
+
+
+def tell_calls(wrapper: float, *measured: tuple[str, float]) -> None:
+    """Print times of calls, and what they are to that of the wrapper."""
+    for name, taken in measured:
         print(f"  {name:<34}{taken:8.3f}{taken / wrapper:10.2f}")
 
 

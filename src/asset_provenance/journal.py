@@ -11,6 +11,9 @@ for each process of the operating system that writes. A line is one JSON object 
     A process has ended; its whole record.
 ``close``
     The run ended without metadata; why.
+
+Repeated calls are not written one by one: beside the file of a writer, one with the ending
+``.counts`` holds the records of the processes that they are so far, and is replaced every second.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,12 +39,13 @@ from asset_provenance.records import (
     to_json,
 )
 
-__all__ = ["Journal", "read_entries"]
+__all__ = ["Journal", "read_ended", "read_entries"]
 
 _SYNC_DELAY = 0.5
 """Seconds from a line to its being forced to the disk; the promise is one second."""
 
 _CLOSED = -1
+_COUNTS = ".counts"
 
 _log = logging.getLogger("asset_provenance")
 _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -74,6 +78,8 @@ class Journal:
         self._lock = threading.Lock()
         self._failed = False
         self._syncer: _Syncer | None = None
+        self.counts: Callable[[], list[ProcessRecord]] = list
+        """Gives the processes that repeated calls are, as far as they have come."""
         self._open_file()
         _open_journals.add(self)
 
@@ -110,18 +116,27 @@ class Journal:
     def of_other_writers(self) -> Iterator[ProcessRecord]:
         """Give the records that other processes of this run ended, for instance forked workers."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            if path.stem == self.writer:
-                continue
-            for entry in read_entries(path):
+            if path.stem != self.writer:
                 # A forked child that leaves its parent's blocks ends them too, but only for itself.
-                own = str(entry.get("id")).startswith(f"{path.stem}-")
-                if entry.pop("kind", None) == "end" and own:
-                    with suppress(ValueError, KeyError, TypeError):
-                        yield process_from_json(entry)
+                for record in read_ended(path):
+                    if record.id.startswith(f"{path.stem}-"):
+                        yield record
+
+    def later(self) -> None:
+        """Have the counts of repeated calls written within the second."""
+        with self._lock:
+            if not self._failed:
+                self._sync_soon()
 
     def sync(self) -> None:
-        """Force to the disk what has been written."""
+        """Write the counts of repeated calls, and force to the disk what has been written."""
         with suppress(OSError):
+            counts = [to_json(record) for record in self.counts()]
+            if counts:
+                path = self.folder / f"{self.writer}{_COUNTS}"
+                part = path.with_suffix(".part")
+                part.write_text(json.dumps(counts))
+                part.replace(path)  # whole at any moment, however often it is written
             os.fsync(self._file)
 
     def _append(self, entry: dict[str, Any]) -> None:
@@ -143,13 +158,16 @@ class Journal:
                     error.strerror,
                 )
                 return
-            if self._syncer is None or not self._syncer.is_pending:
-                self._syncer = _Syncer(self)
-                try:
-                    self._syncer.start()
-                except RuntimeError:  # no thread can be had, for instance while Python shuts down
-                    self._syncer = None
-                    self.sync()
+            self._sync_soon()
+
+    def _sync_soon(self) -> None:
+        if self._syncer is None or not self._syncer.is_pending:
+            self._syncer = _Syncer(self)
+            try:
+                self._syncer.start()
+            except RuntimeError:  # no thread can be had, for instance while Python shuts down
+                self._syncer = None
+                self.sync()
 
     def _stop(self) -> None:
         self.finish_sync()
@@ -212,6 +230,19 @@ def read_entries(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(entry, dict):
             yield entry
+
+
+def read_ended(path: Path) -> list[ProcessRecord]:
+    """Give the records of the processes that one writer ended, and of the repeated calls so far."""
+    entries = [entry for entry in read_entries(path) if entry.pop("kind", None) == "end"]
+    with suppress(OSError, ValueError):
+        entries += json.loads(path.with_suffix(_COUNTS).read_bytes())
+    found: dict[str, ProcessRecord] = {}
+    for entry in entries:
+        with suppress(ValueError, KeyError, TypeError):
+            record = process_from_json(entry)
+            found.setdefault(record.id, record)
+    return list(found.values())
 
 
 def _before_fork() -> None:

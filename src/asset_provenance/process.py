@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asset_provenance.errors import UsageError
 from asset_provenance.records import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asset_provenance.capture.inputs import ResolvedInput
 
 __all__ = [
+    "COMPLETED",
     "IDLE_PROCESS",
     "STILL_RUNNING",
     "ActiveProcess",
@@ -57,6 +58,7 @@ class Outcome:
     note: str | None = None
 
 
+COMPLETED = Outcome(ProcessStatus.COMPLETED)
 STILL_RUNNING = Outcome(ProcessStatus.INTERRUPTED, note="Still running when the asset was closed.")
 
 
@@ -82,12 +84,14 @@ class ActiveProcess:
     raise :class:`UsageError`.
     """
 
-    __slots__ = ("_ended", "_monotonic", "_owner", "_parent", "_record")
+    __slots__ = ("_ended", "_monotonic", "_owner", "_parent", "_record", "_repeats")
 
     def __init__(self, owner: Owner, parent: ActiveProcess | None, start: Start) -> None:
         self._owner = owner
         self._parent = parent
         self._ended = False
+        # Of calls inside it: by function, what finds the process that a repeated call belongs to.
+        self._repeats: dict[object, Any] = {}
         record = ProcessRecord(
             id=owner.next_id(),
             parent_id=None if parent is None else parent._record.id,
@@ -169,19 +173,22 @@ class ActiveProcess:
                 )
             self._record = change(self._record)
 
-    def _end(self, how: Outcome, at: float) -> ProcessRecord:
+    def _as_ended(self, how: Outcome, at: float) -> ProcessRecord:
+        """Give the record that this would be had it ended at that monotonic time."""
+        # The wall clock may have been set meanwhile; the monotonic one was not.
+        elapsed = timedelta(seconds=max(0.0, at - self._monotonic))
+        return replace(
+            self._record,
+            end_date_time=self._record.start_date_time + elapsed,
+            status=how.status,
+            error=how.error,
+            notes=(*self._record.notes, how.note) if how.note else self._record.notes,
+        )
+
+    def _end(self, record: ProcessRecord) -> None:
         with self._owner.lock:
             self._ended = True
-            # The wall clock may have been set meanwhile; the monotonic one was not.
-            elapsed = timedelta(seconds=max(0.0, at - self._monotonic))
-            self._record = replace(
-                self._record,
-                end_date_time=self._record.start_date_time + elapsed,
-                status=how.status,
-                error=how.error,
-                notes=(*self._record.notes, how.note) if how.note else self._record.notes,
-            )
-            return self._record
+            self._record = record
 
 
 class _IdleProcess(ActiveProcess):
@@ -218,7 +225,7 @@ def outcome(error: BaseException | None) -> Outcome:
     a process; any other exit status is a failure.
     """
     if error is None:
-        return Outcome(ProcessStatus.COMPLETED)
+        return COMPLETED
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return Outcome(ProcessStatus.COMPLETED, note="Ended by sys.exit with status 0.")
     return Outcome(ProcessStatus.FAILED, describe(error))

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,9 +25,11 @@ if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
     from asset_provenance.journal import Journal
+    from asset_provenance.repeats import Repeat, Variation
 
 __all__ = [
     "Recorder",
+    "context",
     "current_process",
     "enter",
     "innermost",
@@ -40,7 +41,8 @@ __all__ = [
 open_recorders: list[Recorder] = []
 """The assets open in this program, innermost last; empty means that nothing is recorded."""
 
-_context: ContextVar[ActiveProcess | None] = ContextVar("asset_provenance_process", default=None)
+context: ContextVar[ActiveProcess | None] = ContextVar("asset_provenance_process", default=None)
+"""The innermost process of a thread or task."""
 
 
 class Recorder:
@@ -52,6 +54,10 @@ class Recorder:
         The asset's folder.
     resolver, identifier, journal
         Where references, code and records go.
+    block
+        The process that the block as a whole is.
+    max_repeats
+        So many calls of one function are a process each.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Recorder:
         identifier: CodeIdentifier,
         journal: Journal,
         block: Start,
+        max_repeats: int,
     ) -> None:
         self.output_dir = output_dir
         self.identifier = identifier
@@ -80,6 +87,10 @@ class Recorder:
         self._folders: dict[str, Path] = {}
         self._open: dict[str, ActiveProcess] = {}
         self._count = 0
+        self.max_repeats = max_repeats
+        self._calls: dict[object, int] = {}
+        self._repeats: dict[str, Repeat] = {}
+        journal.counts = self._repeated
         self.block = ActiveProcess(self, None, block)
         self._open[self.block._record.id] = self.block
         journal.start(self.block._record)
@@ -168,24 +179,52 @@ class Recorder:
     def end(self, process: ActiveProcess, how: Outcome, *, at: float | None = None) -> None:
         """End a process, now or at an earlier moment of the monotonic clock."""
         with self.lock:
-            if self._open.pop(process._record.id, None) is None:
+            if process._record.id not in self._open:
                 return  # already ended: the asset was closed first
-            record = process._end(how, time.monotonic() if at is None else at)
-            if process is not self.block:
-                self._records.append(record)
+            self._close(process, process._as_ended(how, time.monotonic() if at is None else at))
+
+    def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
+        for repeats in process._repeats.values():
+            for repeat in repeats:
+                if self._repeats.pop(repeat.process._record.id, None) is not None:
+                    self._close(repeat.process, repeat.record())
+        del self._open[record.id]
+        process._end(record)
+        if process is not self.block:
+            self._records.append(record)
         self.journal.end(record)
+
+    def count_call(self, call: object) -> int:
+        """Count a call of a function; give how many came before."""
+        with self.lock:
+            before = self._calls.get(call, 0)
+            self._calls[call] = before + 1
+            return before
+
+    def repeat(self, parent: ActiveProcess, start: Start, variation: Variation | None) -> Repeat:
+        """Start the one process that alike calls are."""
+        process = self.begin(parent, start)
+        from asset_provenance.repeats import Repeat  # noqa: PLC0415 - as above
+
+        repeat = Repeat(process, context, variation, self.journal.later)
+        with self.lock:
+            self._repeats[process._record.id] = repeat
+        return repeat
+
+    def _repeated(self) -> list[ProcessRecord]:
+        with self.lock:
+            return [repeat.record() for repeat in self._repeats.values()]
 
     def close(self, error: BaseException | None = None) -> ProcessRecord:
         """Close the asset: what still runs is recorded as interrupted; give the block's record."""
         with self.lock:
-            running = [process for process in self._open.values() if process is not self.block]
-        for process in running:
-            self.end(process, STILL_RUNNING)
-        self.end(self.block, outcome(error))
-        known = {record.id for record in self._records}
-        for record in self.journal.of_other_writers():
-            if record.id not in known:
-                self._records.append(record)
+            for process in list(self._open.values()):
+                if process is not self.block and process._record.id not in self._repeats:
+                    self.end(process, STILL_RUNNING)
+            self.end(self.block, outcome(error))
+            known = {record.id for record in self._records}
+            others = self.journal.of_other_writers()
+            self._records += [record for record in others if record.id not in known]
         if self in open_recorders:
             open_recorders.remove(self)
         return self.block._record
@@ -200,17 +239,22 @@ class Recorder:
         self.lock = threading.RLock()
         self.journal.continue_as_new_writer()
         self._records = []
+        self._repeats = {}
+        for process in self._open.values():
+            process._repeats = {}
 
 
 def enter(process: ActiveProcess) -> Token[ActiveProcess | None]:
     """Make a process the innermost one of this context."""
-    return _context.set(process)
+    return context.set(process)
 
 
 def leave(token: Token[ActiveProcess | None]) -> None:
     """Go back to the process outside; a context that never entered this one goes its own way."""
-    with suppress(ValueError):  # another thread, task or notebook cell
-        _context.reset(token)
+    try:
+        context.reset(token)
+    except ValueError:  # another thread, task or notebook cell
+        return
 
 
 def recorder_of(process: ActiveProcess) -> Recorder:
@@ -225,7 +269,7 @@ def innermost() -> ActiveProcess | None:
     """
     if not open_recorders:
         return None
-    process = _context.get()
+    process = context.get()
     while process is not None and process._ended:
         process = process._parent
     return open_recorders[-1].block if process is None else process

@@ -168,6 +168,7 @@ class Run:
             resolver=plan.resolver,
             identifier=identifier,
             journal=self.journal,
+            max_repeats=plan.settings.number("max_repeats", default=100),
             block=Start(
                 name=request.process_name,
                 process_type=process_type,

@@ -50,12 +50,13 @@ _OPTIONS: dict[str, type] = {
     "code_version": str,
     "offline": bool,
     "save_patch": bool,
+    "max_repeats": int,
 }
+_WANTED = {bool: "true or false", int: "a whole number above 0", str: "a text"}
 _LATER_OPTIONS = (
     "docdb_host",
     "docdb_version",
     "service_timeout",
-    "max_repeats",
     "checksums",
     "live",
 )
@@ -97,6 +98,11 @@ class Settings:
         """Give an option that is a text, or None."""
         given = self._given.get(name)
         return None if given is None else os.fspath(given.value)
+
+    def number(self, name: str, default: int) -> int:
+        """Give an option that is a whole number."""
+        given = self._given.get(name)
+        return default if given is None else int(given.value)
 
     def flag(self, name: str, default: bool) -> bool:
         """Give an option that is true or false."""
@@ -184,6 +190,10 @@ def _parse_text(name: str, text: str) -> Any:
         return [value] if name in LIST_FACTS and isinstance(value, dict) else value
     if name in LIST_FACTS:
         return [part.strip() for part in text.split(";") if part.strip()]
+    if _OPTIONS.get(name) is int:
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+        raise ValueError(f"{text!r} is not {_WANTED[int]}")
     if _OPTIONS.get(name) is bool:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
@@ -228,8 +238,7 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
         if name not in _NAMES:
             problems.append(f"{path}: {name} is not a setting{did_you_mean(name, _NAMES)}")
         elif not _has_form(name, value):
-            wanted = "true or false" if _OPTIONS[name] is bool else "a text"
-            problems.append(f"{path}: {name} must be {wanted}, not {value!r}")
+            problems.append(f"{path}: {name} must be {_WANTED[_OPTIONS[name]]}, not {value!r}")
         elif name in ("data_root", "output_dir"):
             # A path in a file is meant from that file's folder, wherever the program is started.
             result[name] = Given(str(path.parent / value), str(path))
@@ -239,4 +248,6 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
 
 
 def _has_form(name: str, value: Any) -> bool:
-    return name not in _OPTIONS or type(value) is _OPTIONS[name]
+    if name not in _OPTIONS:
+        return True
+    return type(value) is _OPTIONS[name] and (type(value) is not int or value > 0)

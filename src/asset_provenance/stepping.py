@@ -12,10 +12,10 @@ import inspect
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from asset_provenance.process import Outcome, Start, outcome
-from asset_provenance.recorder import enter, innermost, leave, recorder_of
+from asset_provenance.process import ActiveProcess, Outcome, outcome
+from asset_provenance.recorder import enter, innermost, leave
 from asset_provenance.records import ProcessStatus
 
 __all__ = ["in_steps"]
@@ -28,32 +28,39 @@ _SMALLEST_DIFFERENCE = 0.001
 """Seconds by which active time must be shorter than the whole to be worth telling."""
 
 
+class Execution(Protocol):
+    """A call that is being recorded."""
+
+    process: ActiveProcess
+
+    def end(self, how: Outcome, *, at: float | None = None) -> None: ...
+
+
 class _Steps:
     """The process of one generator or coroutine.
 
     Parameters
     ----------
-    start
-        Gives what is known of the process, given the asset that is open at its first step.
+    begin
+        Starts it, given the process that is innermost at the first step.
     """
 
-    def __init__(self, start: Callable[[Any], Start]) -> None:
-        self._start = start
-        self._recorder: Any = None
-        self._process: Any = None
+    def __init__(self, begin: Callable[[ActiveProcess], Execution]) -> None:
+        self._begin = begin
+        self._execution: Execution | None = None
         self._active = 0.0
         self._first = self._last = 0.0
 
     def __call__(self, advance: Callable[..., Any], *args: Any) -> Any:
         """Run one step inside the process; the first one starts it."""
-        if self._process is None:
+        execution = self._execution
+        if execution is None:
             parent = innermost()
             if parent is None:  # made inside an asset, used after it was closed
                 return advance(*args)
-            self._recorder = recorder_of(parent)
-            self._process = self._recorder.begin(parent, self._start(self._recorder))
+            execution = self._execution = self._begin(parent)
             self._first = time.monotonic()
-        token = enter(self._process)
+        token = enter(execution.process)
         begin = time.monotonic()
         try:
             return advance(*args)
@@ -80,13 +87,13 @@ class _Steps:
             self._end(outcome(None))
 
     def _end(self, how: Outcome) -> None:
-        if self._process is None:
+        if self._execution is None:
             return
         whole = self._last - self._first
         if whole - self._active > max(_SMALLEST_DIFFERENCE, whole / 100):
             active = f"Active for {self._active:.3f} s of {whole:.3f} s."
             how = Outcome(how.status, how.error, f"{how.note} {active}" if how.note else active)
-        self._recorder.end(self._process, how, at=self._last)
+        self._execution.end(how, at=self._last)
 
 
 def _delegate(steps: _Steps, inner: Any) -> Generator[Any, Any, Any]:
@@ -153,17 +160,17 @@ def in_steps(function: Callable[..., Any]) -> Callable[..., Any] | None:
     Returns
     -------
     callable or None
-        Takes ``start``, a function that gives the :class:`Start` for the asset open at the first
-        step, and ``call``, which makes what the function returns. It gives an object of the same
+        Takes ``begin``, which starts the process inside the one that is innermost at the first
+        step, and ``call``, which makes what the function returns. Gives an object of the same
         kind: a generator, coroutine or async generator.
     """
     if inspect.isgeneratorfunction(function):
-        return lambda start, call: _named(_generator(_Steps(start), call()), function)
+        return lambda begin, call: _named(_generator(_Steps(begin), call()), function)
     if inspect.iscoroutinefunction(function):
         # Made inside, so that one that is never awaited warns once, and under its own name.
-        return lambda start, call: _named(_coroutine(_Steps(start), call), function)
+        return lambda begin, call: _named(_coroutine(_Steps(begin), call), function)
     if inspect.isasyncgenfunction(function):
-        return lambda start, call: _named(_async_generator(_Steps(start), call()), function)
+        return lambda begin, call: _named(_async_generator(_Steps(begin), call()), function)
     return None
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 import wrapt
 
@@ -26,9 +26,18 @@ from asset_provenance.options import (
     make_options,
     several,
 )
-from asset_provenance.process import IDLE_PROCESS, ActiveProcess, Start, describe, outcome
+from asset_provenance.process import (
+    COMPLETED,
+    IDLE_PROCESS,
+    ActiveProcess,
+    Outcome,
+    Start,
+    describe,
+    outcome,
+)
 from asset_provenance.recorder import (
     Recorder,
+    context,
     enter,
     innermost,
     leave,
@@ -36,6 +45,9 @@ from asset_provenance.recorder import (
     recorder_of,
 )
 from asset_provenance.stepping import in_steps
+
+if TYPE_CHECKING:
+    from asset_provenance.repeats import Repeat, RepeatedCalls, Variation
 
 __all__ = ["TrackedBlock", "calling_file", "track_process"]
 
@@ -240,9 +252,31 @@ def _decorate(options: Options, function: Any) -> Any:
     def tracked(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         if not open_recorders:
             return wrapped(*args, **kwargs)
+        parent = context.get()
+        if parent is not None and not parent._ended:
+            calls = parent._repeats.get(call)
+            if calls is not None:
+                usual = calls.usual(args, kwargs)
+                if usual is not None:
+                    repeat, rows, row = usual
+                    return repeat.run(rows, row, wrapped, args, kwargs)
         return call(wrapped, instance, args, kwargs)
 
     return _Tracked(function, tracked)
+
+
+class Execution:
+    """One call that is a process of its own."""
+
+    __slots__ = ("_recorder", "process")
+
+    def __init__(self, recorder: Recorder, process: ActiveProcess) -> None:
+        self._recorder = recorder
+        self.process = process
+
+    def end(self, how: Outcome, *, at: float | None = None) -> None:
+        """End the process."""
+        self._recorder.end(self.process, how, at=at)
 
 
 class _Call:
@@ -254,6 +288,9 @@ class _Call:
         self._name = options.name or str(getattr(function, "__name__", type(function).__name__))
         self._is_method = is_method(function)
         self._in_steps = in_steps(function)
+        self._is_dynamic = any(
+            callable(given) for given in (options.inputs, options.outputs, options.parameters)
+        )
         check_argument_names(options, function, self._name)
 
     # The binders are compiled at the first call that is recorded, not with the decoration.
@@ -271,26 +308,66 @@ class _Call:
             return wrapped(*args, **kwargs)
         if self._in_steps is not None:
             return self._in_steps(
-                lambda recorder: self._start(recorder, instance, args, kwargs),
+                lambda parent: self._begin(parent, instance, args, kwargs),
                 lambda: wrapped(*args, **kwargs),
             )
-        recorder = recorder_of(parent)
-        process = recorder.begin(parent, self._start(recorder, instance, args, kwargs))
-        token = enter(process)
+        execution = self._begin(parent, instance, args, kwargs)
+        token = enter(execution.process)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            recorder.end(process, outcome(error))
+            execution.end(outcome(error))
             raise
         else:
-            recorder.end(process, outcome(None))
+            execution.end(COMPLETED)
             return result
         finally:
             leave(token)
 
-    def _start(self, recorder: Recorder, instance: Any, args: Any, kwargs: Any) -> Start:
-        options = self._options
+    def _begin(
+        self, parent: ActiveProcess, instance: Any, args: Any, kwargs: Any
+    ) -> Execution | Repeat:
+        """Start the process of a call, or count it with those that it is like."""
+        recorder = recorder_of(parent)
+        number = recorder.count_call(self)
         arguments: Arguments = self._guarded("parameters", self._arguments, instance, args, kwargs)
+        if number < recorder.max_repeats:
+            return Execution(recorder, recorder.begin(parent, self._start(recorder, arguments)))
+        return self._repeat(recorder, parent, arguments, args, kwargs)
+
+    def _repeat(
+        self,
+        recorder: Recorder,
+        parent: ActiveProcess,
+        arguments: Arguments,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Repeat:
+        calls = cast("RepeatedCalls | None", parent._repeats.get(self))
+        if calls is None:
+            from asset_provenance.repeats import RepeatedCalls  # noqa: PLC0415 - for many calls
+
+            calls = RepeatedCalls(recorder.max_repeats)
+            calls = cast("RepeatedCalls", parent._repeats.setdefault(self, calls))
+        start = self._start(recorder, arguments)
+        found = calls.find(
+            (start.inputs, start.outputs),
+            lambda: recorder.repeat(parent, start, self._variation(recorder, arguments)),
+        )
+        if not self._is_dynamic and self._in_steps is None:
+            names = (*list(arguments)[: len(args)], *kwargs)
+            calls.expect(found, names, args, kwargs)
+        return found.begin(arguments)
+
+    def _variation(self, recorder: Recorder, arguments: Arguments) -> Variation | None:
+        if self._options.parameters is not True:
+            return None
+        from asset_provenance.repeats import Variation  # noqa: PLC0415 - as above
+
+        return Variation(arguments, lambda values: _safe(recorder, self._options, values))
+
+    def _start(self, recorder: Recorder, arguments: Arguments) -> Start:
+        options = self._options
         declared = self._values("inputs", options.inputs, arguments)
         written = self._values("outputs", options.outputs, arguments)
         inputs = [recorder.resolve(ref) for ref in declared]

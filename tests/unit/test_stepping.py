@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from helpers.assets import FACTS, PEOPLE
 
 from asset_provenance import (
     DerivedAsset,
@@ -21,6 +20,7 @@ from asset_provenance import (
     track_process,
 )
 from asset_provenance.records import ProcessStatus
+from helpers.assets import FACTS, PEOPLE
 
 
 @pytest.fixture
@@ -32,8 +32,7 @@ def asset() -> Iterator[DerivedAsset]:
 @track_process
 def count(stop: int) -> Iterator[int]:
     """Count."""
-    for value in range(stop):
-        yield value
+    yield from range(stop)
 
 
 @track_process

@@ -1,0 +1,379 @@
+"""Calls beyond ``max_repeats``: those that are alike are one process, counted and summarised.
+
+A function that is called a million times must cost neither memory nor disk for each call. Its first
+calls are a process each. Of the rest, all with the same parent, inputs and outputs are one process,
+whose notes say how many they were, how many failed, and over what their parameters varied.
+
+Most such calls come in a long loop, so the way of an ordinary one is short: its arguments become a
+row of plain values, and rows are looked at a few thousand at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from asset_provenance.capture.objects import ARRAY_LIBRARIES, is_from
+from asset_provenance.process import COMPLETED, ActiveProcess, Outcome, outcome
+from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
+from asset_provenance.redaction import REDACTED
+
+__all__ = ["Repeat", "RepeatedCalls", "Variation"]
+
+_MOST_ROWS = 4096
+_MOST_VALUES = 10
+"""So many different values of a parameter are named; of numbers, the smallest and the largest."""
+_LONGEST_VALUE = 60
+_LONGEST_TEXT = 200
+_MOST_FORMS = 20
+
+_NUMBERS = frozenset({int, float, bool})
+_SCALARS = frozenset({*_NUMBERS, str, type(None)})
+
+Row = tuple[Any, ...]
+Describe = Callable[[Mapping[str, Any]], Mapping[str, JsonValue]]
+
+
+class _Array(tuple[str, Any]):
+    """Stands for an array in a row, which must not be held: its type and shape."""
+
+    __slots__ = ()
+
+
+def _plain(value: Any) -> Any:
+    """Give what tells a value from another and holds nothing of the user's; else ``_OTHER``."""
+    kind = type(value)
+    if kind in _NUMBERS or value is None:
+        return value
+    if kind is str:
+        return value if len(value) <= _LONGEST_TEXT else _OTHER
+    if kind is dict:
+        is_small = len(value) <= 8 and all(type(item) in _SCALARS for item in value.values())
+        return tuple(value.items()) if is_small else _OTHER
+    if _array_types.get(kind):
+        return _Array((kind.__name__, value.shape))
+    if kind not in _array_types:
+        is_array = is_from(kind, ARRAY_LIBRARIES) and kind.__name__ in _ARRAY_NAMES
+        _array_types[kind] = is_array
+        return _plain(value) if is_array else _OTHER
+    return _OTHER
+
+
+_OTHER: Any = object()
+_ARRAY_NAMES = ("ndarray", "DataFrame", "Series", "Tensor")
+_array_types: dict[type, bool] = {}
+
+
+class Variation:
+    """What the parameters of alike calls had in common, and over what they varied.
+
+    Parameters
+    ----------
+    first
+        The arguments of the first call, as they were bound.
+    describe
+        Makes arguments JSON-safe, and free of what must not be kept.
+    """
+
+    def __init__(self, first: Mapping[str, Any], describe: Describe) -> None:
+        self._describe = describe
+        self._shown = dict(describe(first))
+        # What is secret is compared with nothing.
+        self._names = {name for name, text in self._shown.items() if text != REDACTED}
+        self._ranges: dict[str, list[Any]] = {
+            name: [self._shown[name]] * 2
+            for name in self._names
+            if type(self._shown[name]) in _NUMBERS
+        }
+        self._known: dict[str, set[Hashable]] = {
+            name: {plain} if (plain := _plain(first.get(name))) is not _OTHER else set()
+            for name in self._names
+        }
+        self._texts: dict[str, list[str]] = {}
+
+    def add(self, name: str, values: Sequence[Any]) -> None:
+        """Take note of the values that a parameter had in further calls.
+
+        Parameters
+        ----------
+        name
+            The parameter.
+        values
+            As :func:`_plain` gives them.
+        """
+        if name not in self._names:
+            return
+        limits = self._ranges.get(name)
+        if limits is not None:
+            if _NUMBERS.issuperset(map(type, values)):
+                limits[0], limits[1] = min(limits[0], *values), max(limits[1], *values)
+                return
+            del self._ranges[name]
+            low, high = limits
+            self._texts[name] = [f"{low}" if low == high else f"{low} to {high}"]
+        known, texts = self._known[name], self._texts.setdefault(name, [])
+        for value in dict.fromkeys(values):
+            if value not in known and len(texts) <= _MOST_VALUES:
+                known.add(value)
+                self._add_text(name, self._text(name, value))
+
+    def add_object(self, name: str, value: Any) -> None:
+        """Take note of a value that only a description tells from another."""
+        if name in self._names and len(self._texts.setdefault(name, [])) <= _MOST_VALUES:
+            self._ranges.pop(name, None)
+            self._add_text(name, _short(self._describe({name: value}).get(name)))
+
+    def _add_text(self, name: str, text: str) -> None:
+        texts = self._texts[name]
+        first = _short(self._shown[name])
+        if not texts and text != first:
+            texts.append(first)
+        if text not in texts and (texts or text != first):
+            texts.append(text)
+
+    def _text(self, name: str, value: Any) -> str:
+        if type(value) is _Array:
+            kind, shape = value
+            return f"{kind} of shape {shape}"
+        described = dict(value) if type(value) is tuple else value
+        return _short(self._describe({name: described}).get(name))
+
+    @property
+    def constant(self) -> dict[str, JsonValue]:
+        """The parameters that were the same in every call."""
+        varied = {name for name, (low, high) in self._ranges.items() if low != high}
+        varied.update(name for name, texts in self._texts.items() if texts)
+        return {name: value for name, value in self._shown.items() if name not in varied}
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name} from {low} to {high}"
+            for name, (low, high) in self._ranges.items()
+            if low != high
+        ]
+        for name, texts in self._texts.items():
+            if texts:
+                more = ", ..." if len(texts) > _MOST_VALUES else ""
+                parts.append(f"{name} over {', '.join(texts[:_MOST_VALUES])}{more}")
+        return "; ".join(parts)
+
+
+def _short(value: JsonValue) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+class Repeat:
+    """The one process that alike calls are.
+
+    Parameters
+    ----------
+    process
+        Started with the first of them; the innermost process while one of them runs.
+    context
+        The variable that holds the innermost process.
+    variation
+        Of their parameters; None where those are not the arguments.
+    changed
+        Called when there is something new to be kept, at most once until :meth:`record` is asked.
+    """
+
+    def __init__(
+        self,
+        process: ActiveProcess,
+        context: ContextVar[ActiveProcess | None],
+        variation: Variation | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self.process = process
+        self._context = context
+        self._variation = variation
+        self._changed = changed
+        self._is_told = False
+        self._ended = self._failed = 0
+        self._error: str | None = None
+        self._last = time.monotonic()
+        self._rows: dict[tuple[str, ...], deque[Row]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, arguments: Mapping[str, Any]) -> Repeat:
+        """Take note of the arguments of a call that starts."""
+        if self._variation is not None:
+            with self._lock:
+                for name, value in arguments.items():
+                    plain = _plain(value)
+                    if plain is _OTHER:
+                        self._variation.add_object(name, value)
+                    else:
+                        self._variation.add(name, (plain,))
+        return self
+
+    def end(self, how: Outcome, *, at: float | None = None) -> None:
+        """Count a call that has ended."""
+        now = time.monotonic() if at is None else at
+        with self._lock:
+            self._ended += 1
+            self._last = max(self._last, now)
+            if how.status is not ProcessStatus.COMPLETED:
+                self._failed += 1
+                self._error = self._error or how.error
+        self._tell()
+
+    def rows(self, names: tuple[str, ...]) -> deque[Row] | None:
+        """Give where rows of these parameters are put; None where there are too many forms."""
+        if len(self._rows) >= _MOST_FORMS:
+            return self._rows.get(names)
+        return self._rows.setdefault(names, deque())
+
+    def run(
+        self,
+        rows: deque[Row],
+        row: Row,
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run and count an ordinary call, whose arguments are this row."""
+        token = self._context.set(self.process)
+        try:
+            result = call(*args, **kwargs)
+        except BaseException as error:
+            self.end(outcome(error))
+            raise
+        finally:
+            self._context.reset(token)
+        rows.append(row)
+        self._last = time.monotonic()
+        if not self._is_told:
+            self._tell()
+        elif len(rows) >= _MOST_ROWS:
+            with self._lock:
+                self._fold()
+        return result
+
+    def _tell(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._changed()
+
+    def _fold(self) -> None:
+        """Count the rows, and take note of what is in them."""
+        for names, waiting in self._rows.items():
+            rows = [waiting.popleft() for _ in range(len(waiting))]
+            self._ended += len(rows)
+            if self._variation is not None and rows:
+                for name, values in zip(names, zip(*rows, strict=True), strict=True):
+                    self._variation.add(name, values)
+
+    def record(self) -> ProcessRecord:
+        """Give the record of the calls so far, as one process."""
+        self._is_told = False
+        with self._lock:
+            self._fold()
+            how = self._outcome()
+            record = self.process._as_ended(how, self._last)
+            constant = None if self._variation is None else self._variation.constant
+        # Of the first call's parameters, only what all the calls had in common.
+        return record if constant is None else replace(record, parameters=constant or None)
+
+    def _outcome(self) -> Outcome:
+        name = self.process._record.name
+        notes = [f"{self._ended} further calls of {name}, together one process."]
+        if self._failed:
+            notes.append(f"{self._failed} of them failed, the first with {self._error}.")
+        if self._variation is not None and (varied := str(self._variation)):
+            notes.append(f"Varied: {varied}.")
+        if self._failed < self._ended:
+            return Outcome(COMPLETED.status, note=" ".join(notes))
+        status = ProcessStatus.FAILED if self._failed else ProcessStatus.INTERRUPTED
+        return Outcome(status, self._error, " ".join(notes))
+
+
+class RepeatedCalls:
+    """Finds, inside one parent, the process that a further call of a function belongs to.
+
+    Parameters
+    ----------
+    limit
+        So many processes at most; calls that are like none of them are then one more together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_key: dict[Hashable, Repeat] = {}
+        self._usual: _Usual | None = None
+
+    def __iter__(self) -> Iterator[Repeat]:
+        return iter(tuple(self._by_key.values()))
+
+    def find(self, key: Hashable, make: Callable[[], Repeat]) -> Repeat:
+        """Give the process of calls with these inputs and outputs, made if there is none."""
+        if key not in self._by_key and len(self._by_key) >= self._limit:
+            key = None
+        found = self._by_key.get(key)
+        if found is None:
+            found = self._by_key[key] = make()
+        return found
+
+    def expect(
+        self, found: Repeat, names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Let calls that are like this one in form and paths go the short way.
+
+        Parameters
+        ----------
+        found
+            The process that this call belongs to.
+        names
+            The parameters that the arguments are bound to, in their order.
+        """
+        values = (*args, *kwargs.values())
+        rows = found.rows(names)
+        self._usual = None
+        if rows is not None and len(names) == len(values):
+            paths = frozenset(value for value in values if _is_path(value))
+            self._usual = _Usual(found, rows, len(args), tuple(kwargs), paths)
+
+    def usual(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Repeat, deque[Row], Row] | None:
+        """Give process, place and row of a call that is like the one before in form and paths."""
+        usual = self._usual
+        if usual is None or len(args) != usual.positional or (kwargs and tuple(kwargs) != usual.names):
+            return None
+        if usual.names and not kwargs:
+            return None
+        row = []
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if type(value) not in _NUMBERS:
+                if _is_path(value):
+                    if value not in usual.paths:
+                        return None
+                    value = str(value)  # noqa: PLW2901
+                else:
+                    value = _plain(value)  # noqa: PLW2901
+                    if value is _OTHER:
+                        return None
+            row.append(value)
+        return usual.repeat, usual.rows, tuple(row)
+
+
+class _Usual(NamedTuple):
+    """The form of the calls that go the short way."""
+
+    repeat: Repeat
+    rows: deque[Row]
+    positional: int
+    names: tuple[str, ...]
+    paths: frozenset[Any]
+
+
+def _is_path(value: Any) -> bool:
+    return "/" in value if type(value) is str else isinstance(value, PurePath)
