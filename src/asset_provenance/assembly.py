@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from asset_provenance.metadata import checks, description, inheritance, writer
 from asset_provenance.metadata.inheritance import InputAsset
 from asset_provenance.metadata.processing import Run, build_processing
 from asset_provenance.metadata.writer import FileToWrite
-from asset_provenance.preflight import Plan, all_facts, describe, single_assets
+from asset_provenance.preflight import Plan, all_facts, describe, reserve_name, single_assets
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 
 __all__ = ["AssembledSet", "assemble", "write"]
@@ -38,7 +39,7 @@ class AssembledSet:
     header: Mapping[str, Any]
 
 
-def write(plan: Plan, assembled: AssembledSet, run_folder: Path) -> None:
+def write(plan: Plan, assembled: AssembledSet, run_folder: Path, *, overwrite: bool) -> None:
     """Write an assembled set, all its files at once.
 
     Raises
@@ -46,7 +47,13 @@ def write(plan: Plan, assembled: AssembledSet, run_folder: Path) -> None:
     StorageError
         If one of them cannot be written; then none has appeared.
     """
-    writer.write_set(plan.output_dir, run_folder, assembled.files, header=assembled.header)
+    writer.write_set(
+        plan.output_dir,
+        run_folder,
+        assembled.files,
+        header=assembled.header,
+        overwrite=overwrite,
+    )
 
 
 def assemble(
@@ -57,6 +64,7 @@ def assemble(
     late_inputs: Sequence[ResolvedInput],
     folders: Mapping[str, Path],
     identifier: CodeIdentifier,
+    patches: Mapping[str, bytes],
 ) -> AssembledSet:
     """Turn the records of a run into the asset's files.
 
@@ -74,6 +82,8 @@ def assemble(
         Where inputs were found, by name.
     identifier
         What was found out about code.
+    patches
+        Uncommitted changes that other processes of the run found, by commit.
 
     Returns
     -------
@@ -92,6 +102,8 @@ def assemble(
     problems += description.check_base_name(plan.base_name, inputs)
     if problems:
         raise AssemblyError("the metadata lack facts:", problems)
+    if plan.inputs is None:
+        reserve_name(plan, inputs)
     inherited = [] if plan.inherit == "none" else inputs
     try:
         described = describe(plan, facts, inputs)
@@ -115,9 +127,10 @@ def assemble(
     if quality is not None:
         files.append(FileToWrite(file_name("quality_control"), _dumped(quality)))
     files += [FileToWrite(path, content) for path, content in built.refused.items()]
+    found = dict(patches) | {patch.commit_hash: patch.content for patch in identifier.patches}
     files += [
-        FileToWrite(f"{PROVENANCE_FOLDER}/uncommitted-{patch.commit_hash}.patch", patch.content)
-        for patch in identifier.patches
+        FileToWrite(f"{PROVENANCE_FOLDER}/uncommitted-{commit}.patch", content)
+        for commit, content in found.items()
     ]
     for file in files:
         if len(file.content) > _SCHEMA_SIZE_LIMIT and file.inherited_from is None:
@@ -145,15 +158,17 @@ def _final_inputs(
 ) -> list[InputAsset]:
     """Give the primary inputs: declared before, added while it ran, or else seen to be used."""
     known = list(plan.inputs or [])
+    seen = {ref.identity for ref in (*plan.references, *(asset.ref for asset in known))}
     used = [ref for record in (block, *records) for ref in record.inputs]
     candidates = [(ref, True) for ref in late_inputs]
     if plan.inputs is None:
         candidates += [(ref, False) for ref in used]
     for ref, is_declared in candidates:
         for single, folder in single_assets(plan, [(ref, folders.get(ref.name or ""))]):
-            if single in plan.references or any(asset.ref == single for asset in known):
+            if single.identity in seen:
                 continue
-            asset, problems = inheritance.load_input(single, folder, offline=plan.offline)
+            seen.add(single.identity)
+            asset, problems = plan.load_input(single, folder)
             if problems:
                 raise AssemblyError("an input's metadata cannot be read:", problems)
             # What has no subject is an atlas, a model, a table: it only helps.
@@ -182,10 +197,7 @@ def _written(
     if records and plan.process_type is None:
         return list(records)
     inputs = dict.fromkeys([*plan.groups, *late_inputs, *plan.references, *block.inputs])
-    parameters = block.parameters
-    if parameters is None and plan.command_line:
-        parameters = {"argv": list(plan.command_line)}
-    return [replace(block, inputs=tuple(inputs), parameters=parameters), *records]
+    return [replace(block, inputs=tuple(inputs)), *records]
 
 
 def _run(
@@ -249,7 +261,7 @@ def _carried(file: inheritance.CarriedFile) -> FileToWrite:
 def _tell_missing_outputs(plan: Plan, records: Iterable[ProcessRecord]) -> None:
     for record in records:
         for path in record.outputs:
-            if not (plan.output_dir / path).exists():
+            if not os.path.exists(plan.output_dir / path):  # noqa: PTH110 - never raises
                 _log.warning("process %s names an output %s that is not there", record.name, path)
 
 

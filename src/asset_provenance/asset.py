@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from asset_provenance.capture.binding import compile_binder
 from asset_provenance.errors import UsageError
-from asset_provenance.options import InputLike, check_callable, check_process_type
+from asset_provenance.options import InputLike, check_callable, check_process_type, is_method
+from asset_provenance.recorder import context
 from asset_provenance.records import ProcessRecord
 from asset_provenance.tracking import calling_file
 
@@ -151,6 +152,7 @@ class DerivedAsset:
         _check_choice("on_failure", on_failure, ("journal", "write"))
         _check_process_name(process_name)
         self._run: Run | None = None
+        self._runs: list[Run] = []
         self._request: dict[str, Any] = {
             "process_name": process_name,
             "inputs": inputs,
@@ -201,7 +203,7 @@ class DerivedAsset:
 
     def __enter__(self) -> Self:
         """Check the facts and start recording."""
-        self._open(file=calling_file())
+        self._open(calling_file())
         return self
 
     def __exit__(
@@ -221,7 +223,7 @@ class DerivedAsset:
         DerivedAsset
             Itself.
         """
-        self._open(file=calling_file())
+        self._open(calling_file())
         return self
 
     def finish(self) -> None:
@@ -263,16 +265,16 @@ class DerivedAsset:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[None]:
         """Open the asset around one call of a decorated function."""
-        if self._run is not None and self._run.is_open:
+        if self._inside() is not None:
             yield  # main called itself: still the same asset
             return
-        self._open(function=function, arguments=_bound(function, args, kwargs))
+        run = self._new_run(function=function, arguments=_bound(function, args, kwargs))
         try:
             yield
         except BaseException as error:
-            self._opened().close(error)
+            run.close(error)
             raise
-        self._opened().close(None)
+        run.close(None)
 
     def add_inputs(self, *refs: object) -> None:
         """Add primary inputs that only the run itself could tell.
@@ -324,28 +326,54 @@ class DerivedAsset:
             f"add_processing({type(processing).__name__}) is not available in this version"
         )
 
-    def _opened(self) -> Run:
-        if self._run is None or not self._run.is_open:
-            raise UsageError("the asset is not open: use it in a with block, or call start() first")
-        return self._run
+    def _inside(self) -> Run | None:
+        """Give the open run of this asset that the calling code is inside of."""
+        blocks = {run.recorder.block: run for run in self._runs if run.is_open}
+        process = context.get() if blocks else None
+        while process is not None and process not in blocks:
+            process = process._parent
+        return None if process is None else blocks[process]
 
-    def _open(self, **code: Any) -> None:
+    def _opened(self) -> Run:
+        # A notebook's cell has a context of its own, and so is inside of nothing.
+        run = self._inside() or self._run
+        if run is None or not run.is_open:
+            raise UsageError("the asset is not open: use it in a with block, or call start() first")
+        return run
+
+    def _open(self, file: str) -> None:
         if self._run is not None and self._run.is_open:
             raise UsageError("the asset is open already")
+        self._new_run(file=file)
+
+    def _new_run(self, **code: Any) -> Run:
         # A run brings the schema, the journal and all that; a decorated library needs none of it.
         from asset_provenance.run import Request, Run  # noqa: PLC0415
 
-        self._run = Run(Request(**self._request), **code)
+        run = Run(Request(**self._request), **code)
+        self._run = run
+        self._runs = [*(other for other in self._runs if other.is_open), run]
+        return run
 
 
 def _bound(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give the arguments of a call by name, defaults included; nothing for a call that fails."""
+    """Give the arguments of a call by name, defaults included.
+
+    Raises
+    ------
+    TypeError
+        For a wrong call, as the function itself would; then nothing has been opened.
+    """
+    is_method_call = is_method(function) and args
+    bind = compile_binder(function, skip_first=bool(is_method_call))
     try:
-        return compile_binder(function)(*args, **kwargs)
+        return bind(*(args[1:] if is_method_call else args), **kwargs)
     except TypeError:
-        return {}
+        if hasattr(function, "__wrapped__"):  # a decorator in between may take more
+            return {"args": list(args), **kwargs}
+        raise
 
 
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["OutputFolder"]
 
 _LOCK = "lock"
+
+_log = logging.getLogger("asset_provenance")
 
 
 class OutputFolder:
@@ -50,7 +54,12 @@ class OutputFolder:
 
         lock = filelock.FileLock(self._journals / _LOCK, timeout=0)
         try:
-            lock.acquire()
+            # It warns where the file system knows no locks, which must not end the program.
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                lock.acquire()
+            for warning in caught:
+                _log.warning("the output folder %s: %s", self.path, warning.message)
         except filelock.Timeout:
             raise StorageError(
                 f"another run has the output folder {self.path}; wait until it has ended, or give "

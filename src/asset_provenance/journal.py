@@ -24,8 +24,9 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,19 @@ from asset_provenance.records import (
     RECORD_VERSION,
     AssetRecord,
     ProcessRecord,
+    ProcessStatus,
     process_from_json,
     to_json,
 )
 
-__all__ = ["Journal", "read_ended", "read_entries"]
+__all__ = ["Journal", "read_entries", "read_processes"]
 
 _SYNC_DELAY = 0.5
 """Seconds from a line to its being forced to the disk; the promise is one second."""
 
 _CLOSED = -1
 _COUNTS = ".counts"
+_PATCH = ".patch"
 
 _log = logging.getLogger("asset_provenance")
 _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -114,13 +117,34 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def of_other_writers(self) -> Iterator[ProcessRecord]:
-        """Give the records that other processes of this run ended, for instance forked workers."""
+        """Give the records of other processes of this run, for instance forked workers.
+
+        What one of them had begun and not ended when it ended itself is interrupted.
+        """
         for path in sorted(self.folder.glob("*.jsonl")):
             if path.stem != self.writer:
+                ended, begun = read_processes(path)
                 # A forked child that leaves its parent's blocks ends them too, but only for itself.
-                for record in read_ended(path):
+                for record in ended:
                     if record.id.startswith(f"{path.stem}-"):
                         yield record
+                for record in begun:
+                    note = "The process that ran it ended before it had."
+                    yield replace(
+                        record, status=ProcessStatus.INTERRUPTED, notes=(*record.notes, note)
+                    )
+
+    def keep_patches(self, patches: Iterable[Any]) -> None:
+        """Keep patches of uncommitted changes, for the process that writes the metadata."""
+        for patch in patches:
+            path = self.folder / f"{patch.commit_hash}{_PATCH}"
+            if not path.exists():
+                with suppress(OSError):
+                    path.write_bytes(patch.content)
+
+    def patches(self) -> dict[str, bytes]:
+        """Give the patches that other processes of this run have kept, by commit."""
+        return {path.stem: path.read_bytes() for path in self.folder.glob(f"*{_PATCH}")}
 
     def later(self) -> None:
         """Have the counts of repeated calls written within the second."""
@@ -140,7 +164,11 @@ class Journal:
             os.fsync(self._file)
 
     def _append(self, entry: dict[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        try:
+            line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        except (TypeError, ValueError) as error:  # whatever it is, it must not end the user's run
+            _log.warning("an entry of the journal could not be written: %s", error)
+            return
         with self._lock:
             if self._failed:
                 return
@@ -232,17 +260,24 @@ def read_entries(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def read_ended(path: Path) -> list[ProcessRecord]:
-    """Give the records of the processes that one writer ended, and of the repeated calls so far."""
-    entries = [entry for entry in read_entries(path) if entry.pop("kind", None) == "end"]
+def read_processes(path: Path) -> tuple[list[ProcessRecord], list[ProcessRecord]]:
+    """Give the processes of one writer: those that ended, and those that had only begun.
+
+    Processes that repeated calls are count as ended, as far as they had come.
+    """
+    found: dict[str, dict[str, ProcessRecord]] = {"start": {}, "end": {}}
+    entries = list(read_entries(path))
     with suppress(OSError, ValueError):
-        entries += json.loads(path.with_suffix(_COUNTS).read_bytes())
-    found: dict[str, ProcessRecord] = {}
+        counted = json.loads(path.with_suffix(_COUNTS).read_bytes())
+        entries += [{"kind": "end", **entry} for entry in counted]
     for entry in entries:
-        with suppress(ValueError, KeyError, TypeError):
-            record = process_from_json(entry)
-            found.setdefault(record.id, record)
-    return list(found.values())
+        kind = entry.pop("kind", None)
+        if kind in found:
+            with suppress(ValueError, KeyError, TypeError):
+                record = process_from_json(entry)
+                found[kind].setdefault(record.id, record)
+    ended = found["end"]
+    return list(ended.values()), [one for name, one in found["start"].items() if name not in ended]
 
 
 def _before_fork() -> None:

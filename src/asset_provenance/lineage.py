@@ -48,14 +48,14 @@ def dependencies(records: Sequence[ProcessRecord]) -> Graph:
     """
     by_id = {record.id: record for record in records}
     graph: Graph = {record.id: [] for record in records}
-    writers = [record for record in records if record.outputs]
+    writers = [(record, _parts(record.outputs)) for record in records if record.outputs]
     for reader in records:
         if reader.reads:
-            above = _ancestors(reader, by_id)
+            above, reads = _ancestors(reader, by_id), _parts(reader.reads)
             graph[reader.id].extend(
                 writer.id
-                for writer in writers
-                if writer.id not in above and _had_ended(writer, reader) and _meet(writer, reader)
+                for writer, outputs in writers
+                if writer.id not in above and _had_ended(writer, reader) and _meet(outputs, reads)
             )
     for child in records:
         parent = child.parent_id
@@ -77,11 +77,16 @@ def _had_ended(writer: ProcessRecord, reader: ProcessRecord) -> bool:
     return writer.end_date_time is not None and writer.end_date_time <= reader.start_date_time
 
 
-def _meet(writer: ProcessRecord, reader: ProcessRecord) -> bool:
+def _parts(paths: Iterable[str]) -> list[tuple[str, ...]]:
+    return [PurePosixPath(path).parts for path in paths]
+
+
+def _meet(outputs: list[tuple[str, ...]], reads: list[tuple[str, ...]]) -> bool:
     """Say whether one path that was written is, holds, or lies in one that is read."""
-    for output in map(PurePosixPath, writer.outputs):
-        for read in map(PurePosixPath, reader.reads):
-            if output.is_relative_to(read) or read.is_relative_to(output):
+    for output in outputs:
+        for read in reads:
+            shared = min(len(output), len(read))
+            if output[:shared] == read[:shared]:
                 return True
     return False
 
@@ -118,15 +123,13 @@ def last_steps(graph: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def common_path(paths: Sequence[str]) -> str | None:
-    """Give the one path, or the nearest folder that holds them all; None for no paths."""
-    if not paths:
-        return None
-    if len(paths) == 1:
-        return paths[0]
-    parts = [PurePosixPath(path).parts for path in paths]
+    """Give the one path, or the nearest folder that holds them all.
+
+    None for no paths, and where that folder is the whole asset, which would say nothing.
+    """
     shared = []
-    for level in zip(*parts, strict=False):
+    for level in zip(*_parts(paths), strict=False):
         if len(set(level)) > 1:
             break
         shared.append(level[0])
-    return str(PurePosixPath(*shared))
+    return "/".join(shared) or None

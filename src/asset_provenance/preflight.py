@@ -25,6 +25,7 @@ __all__ = [
     "check_folder",
     "describe",
     "prepare",
+    "reserve_name",
     "single_assets",
     "warn_of_changed_case",
 ]
@@ -56,8 +57,6 @@ class Plan:
         Reference inputs.
     inherit
         ``"auto"``, ``"files"`` or ``"none"``.
-    command_line
-        The redacted arguments of the program: the block's parameters where it has no others.
     problems
         Everything that must be mended before the run can start.
     """
@@ -75,13 +74,18 @@ class Plan:
     references: list[InputRef] = field(default_factory=list)
     inherit: str = "auto"
     creation_time: datetime = _NOT_STARTED
-    command_line: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
 
     @property
     def offline(self) -> bool:
         """Whether nothing on the network may be asked."""
         return self.settings.flag("offline", default=False)
+
+    def load_input(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
+        """Read the metadata of an input; of v1 ones nothing is upgraded that is not inherited."""
+        return inheritance.load_input(
+            ref, folder, offline=self.offline, upgrades=self.inherit != "none"
+        )
 
     def name(self, inputs: Sequence[InputAsset]) -> str:
         """Give the name that the asset has with these inputs."""
@@ -101,7 +105,6 @@ class Plan:
             "base_name": self.base_name,
             "process_type": self.process_type,
             "inherit": self.inherit,
-            "command_line": list(self.command_line),
             "facts": {name: _plain(value) for name, value in self.given.values.items()},
         }
 
@@ -157,18 +160,18 @@ def prepare(
     plan.given = description.given_facts(plan.settings)
     plan.problems.extend(plan.given.problems)
     plan.references = [ref for ref, _ in _resolved(plan, reference_inputs)]
+    created = plan.given.values.get("creation_time") or datetime.now(UTC)
+    plan.creation_time = created.astimezone(UTC).replace(microsecond=0)
     if inputs is None:
         missing = description.missing_facts(plan.given, only=("experimenters",))
         plan.problems.extend(missing)
-        if not plan.problems:
-            _reserve_creation_time(plan)
         return
     resolved = _resolved(plan, inputs)
     plan.groups = [ref for ref, _ in resolved]
     plan.inputs = []
     not_found: list[str] = []
     for ref, folder in single_assets(plan, resolved):
-        asset, problems = inheritance.load_input(ref, folder, offline=plan.offline)
+        asset, problems = plan.load_input(ref, folder)
         plan.inputs.append(asset)
         plan.problems.extend(problems)
         if folder is not None:
@@ -178,7 +181,7 @@ def prepare(
     plan.problems.extend(
         f"input {asset.name} is given both as an input and as a reference input"
         for asset in plan.inputs
-        if asset.ref in plan.references
+        if asset.ref.identity in [ref.identity for ref in plan.references]
     )
     facts = all_facts(plan, plan.inputs)
     plan.problems.extend(facts.problems[len(plan.given.problems) :])
@@ -189,7 +192,7 @@ def prepare(
         return
     for text in not_found:
         _log.warning("%s", text)
-    _reserve_creation_time(plan)
+    reserve_name(plan, plan.inputs)
     try:
         describe(plan, facts, plan.inputs)
     except ValueError as error:
@@ -201,9 +204,13 @@ def _not_found(plan: Plan, name: str) -> str:
     return f"input {name} was not found below {plan.data_root}: it hands on nothing{hint}"
 
 
-def _reserve_creation_time(plan: Plan) -> None:
-    given = plan.given.values.get("creation_time")
-    plan.creation_time = description.reserve_creation_time(plan.process_name, given)
+def reserve_name(plan: Plan, inputs: Sequence[InputAsset]) -> None:
+    """Take the asset's name: with the next second, if an asset of this program has it."""
+    if "creation_time" not in plan.given.values:
+        plan.creation_time = description.reserve(
+            lambda time: description.asset_name(plan.process_name, time, inputs, plan.base_name),
+            plan.creation_time,
+        )
 
 
 def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path | None]]:
@@ -219,7 +226,7 @@ def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path
                 f"input {value} lies in the output folder {plan.output_dir}; inputs come from "
                 "elsewhere"
             )
-        elif resolved.ref not in [ref for ref, _ in found]:
+        elif resolved.ref.identity not in [ref.identity for ref, _ in found]:
             found.append((resolved.ref, resolved.folder))
     return found
 
@@ -227,15 +234,16 @@ def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path
 def single_assets(
     plan: Plan, resolved: Iterable[tuple[InputRef, Path | None]]
 ) -> list[tuple[InputRef, Path | None]]:
-    """Give every single asset once, the members of groups among them."""
-    result: list[tuple[InputRef, Path | None]] = []
+    """Give every single asset once, the members of groups among them, with its folder."""
+    result: dict[str, tuple[InputRef, Path | None]] = {}
     for ref, folder in resolved:
-        inner = [(ref, folder)]
         if ref.assets:
-            members = [(member, plan.resolver.locate(member)) for member in ref.assets]
-            inner = single_assets(plan, members)
-        result.extend(item for item in inner if item[0] not in [known for known, _ in result])
-    return result
+            inner = single_assets(plan, [(member, None) for member in ref.assets])
+        else:
+            inner = [(ref, folder or plan.resolver.locate(ref))]
+        for single in inner:
+            result.setdefault(single[0].identity, single)
+    return list(result.values())
 
 
 def all_facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:

@@ -32,6 +32,7 @@ __all__ = [
     "Start",
     "describe",
     "outcome",
+    "redacted",
 ]
 
 
@@ -95,7 +96,7 @@ class ActiveProcess:
         record = ProcessRecord(
             id=owner.next_id(),
             parent_id=None if parent is None else parent._record.id,
-            name=start.name,
+            name=redacted(start.name),
             process_type=start.process_type,
             stage=start.stage,
             start_date_time=datetime.now(UTC),
@@ -162,7 +163,7 @@ class ActiveProcess:
         """
         if not isinstance(text, str):
             raise UsageError(f"a note must be a text, not {type(text).__name__}")
-        note = _redacted(text)
+        note = redacted(text)
         self._change(lambda record: replace(record, notes=(*record.notes, note)))
 
     def _change(self, change: Callable[[ProcessRecord], ProcessRecord]) -> None:
@@ -238,10 +239,12 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         text = ""
     name = type(error).__name__
-    return _redacted(f"{name}: {text}"[:1000] if text else name)
+    # Redacted before it is cut, so that no half of a secret is left.
+    return redacted(f"{name}: {text[:10_000]}" if text else name)[:1_000]
 
 
-def _redacted(text: str) -> str:
+def redacted(text: str) -> str:
+    """Give a text as it may stand in a record: free of secrets, and valid in every file."""
     from asset_provenance.redaction import redact_text  # noqa: PLC0415 - its patterns take time
 
     return redact_text(valid_text(text))

@@ -18,8 +18,9 @@ from asset_provenance.process import (
     Outcome,
     Start,
     outcome,
+    redacted,
 )
-from asset_provenance.records import JsonValue, ProcessRecord, valid_text
+from asset_provenance.records import JsonValue, ProcessRecord
 
 if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
@@ -76,6 +77,8 @@ class Recorder:
         self.journal = journal
         self.lock = threading.RLock()
         self.process_id = os.getpid()
+        self.is_nested = False
+        self._thread = 0
         # Imported with the first asset, not with the package.
         from asset_provenance.capture.parameters import safe_parameters  # noqa: PLC0415
 
@@ -145,14 +148,15 @@ class Recorder:
         """
         if not isinstance(path, str | os.PathLike):
             raise UsageError(f"an output must be a path, not {type(path).__name__}")
-        text = os.fsdecode(os.fspath(path))
+        # Redacted while it has the form it was given in; normalising makes "https:/" of "https://".
+        text = redacted(os.fsdecode(os.fspath(path)))
         full = os.path.normpath(os.path.join(self.output_dir, text))  # noqa: PTH118
         for root, candidate in (
             (str(self.output_dir), full),
             (self._real_output_dir, os.path.realpath(full)),
         ):
             if candidate == root or candidate.startswith(root.rstrip(os.sep) + os.sep):
-                return valid_text(os.path.relpath(candidate, root).replace(os.sep, "/"))
+                return os.path.relpath(candidate, root).replace(os.sep, "/")
         raise UsageError(
             f"output {text} lies outside the output folder {self.output_dir}; "
             "give a path inside it, relative to it or absolute"
@@ -193,6 +197,9 @@ class Recorder:
         if process is not self.block:
             self._records.append(record)
         self.journal.end(record)
+        if os.getpid() != self.process_id:
+            # The parent that writes the metadata has not seen what this process found of the code.
+            self.journal.keep_patches(self.identifier.patches)
 
     def count_call(self, call: object) -> int:
         """Count a call of a function; give how many came before."""
@@ -217,6 +224,8 @@ class Recorder:
 
     def close(self, error: BaseException | None = None) -> ProcessRecord:
         """Close the asset: what still runs is recorded as interrupted; give the block's record."""
+        if self in open_recorders:
+            open_recorders.remove(self)
         with self.lock:
             for process in list(self._open.values()):
                 if process is not self.block and process._record.id not in self._repeats:
@@ -225,12 +234,16 @@ class Recorder:
             known = {record.id for record in self._records}
             others = self.journal.of_other_writers()
             self._records += [record for record in others if record.id not in known]
-        if self in open_recorders:
-            open_recorders.remove(self)
         return self.block._record
 
     def open(self) -> Token[ActiveProcess | None]:
         """Make this the innermost open asset, and its block the innermost process."""
+        inside = context.get()
+        outer = open_recorders[-1] if open_recorders else None
+        self._thread = threading.get_ident()
+        self.is_nested = outer is not None and (
+            outer._thread == self._thread or (inside is not None and inside._owner is outer)
+        )
         open_recorders.append(self)
         return enter(self.block)
 
@@ -265,14 +278,19 @@ def recorder_of(process: ActiveProcess) -> Recorder:
 def innermost() -> ActiveProcess | None:
     """Give the innermost process that is recorded here, or None.
 
-    A thread that knows no process belongs to the innermost asset open in the program.
+    A thread that knows no process belongs to the innermost asset open in the program, unless
+    several are open beside each other: then nobody can say to which.
     """
     if not open_recorders:
         return None
     process = context.get()
     while process is not None and process._ended:
         process = process._parent
-    return open_recorders[-1].block if process is None else process
+    if process is not None:
+        return process
+    if all(recorder.is_nested for recorder in open_recorders[1:]):
+        return open_recorders[-1].block
+    return None
 
 
 def current_process() -> ActiveProcess:

@@ -66,6 +66,11 @@ class InputRef:
     description: str | None = None
     database_identifier: Mapping[str, JsonValue] | None = field(default=None, hash=False)
 
+    @property
+    def identity(self) -> str:
+        """What tells one asset from another, however it was named: its name, else its URL."""
+        return self.name or self.url or ""
+
 
 @dataclass(frozen=True, slots=True)
 class CodeRecord:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import base64
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "REDACTED",
@@ -22,6 +20,7 @@ __all__ = [
     "contains_secret",
     "is_secret_name",
     "redact_arguments",
+    "redact_json",
     "redact_text",
 ]
 
@@ -31,14 +30,15 @@ REDACTED = "[redacted]"
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 # What is secret wherever it stands in a name. Two neighbouring words are also looked at glued.
 _SECRET_WORD = re.compile(
-    r"\w*(?:password|passwd|passphrase)s?|pwd|passcode|token|secrets?|credentials?|creds"
-    r"|(?:access|account|api|auth|custom|deploy|encryption|private|secret|signing|subscription)keys?"
+    r"\w*(?:password|passwd|passphrase)s?|pwd|pw|passcode|bearer|jwt|token|secrets?|credentials?|creds"
+    r"|(?:access|account|api|auth|custom|deploy|encryption|private|secret|signing|ssh)keys?"
+    r"|subscriptionkeys?"
     r"|(?:access|api|auth|bearer|client|github|gitlab|refresh|session)tokens?|(?:github|gitlab)pat"
 )
 # Secret as what a name is about (`http_auth`), not as what it speaks of (`auth_method`).
 _SECRET_LAST_WORD = re.compile(r"auth|authori[sz]ation|cookies?")
 _SIGNATURES = frozenset(("sig", "signature"))  # secret in a query only
-_NAME_HINT = re.compile(r"(?i)pass|pwd|token|secret|cred|auth|cookie|key|pat")
+_NAME_HINT = re.compile(r"(?i)pass|pwd|pw|jwt|bearer|token|secret|cred|auth|cookie|key|pat")
 # Options that ask for something rather than give it: the next word is not a secret.
 _SWITCH = re.compile(r"-{1,2}(?:no|ask|use)[-_]")
 _LITERAL = re.compile(r"(?i)true|false|none|null")
@@ -151,6 +151,24 @@ def redact_text(text: str) -> str:
         if _NAME_HINT.search(text):
             text = _redact_named(_HEADER.sub(rf"\1\2{REDACTED}", text))
     return text
+
+
+def redact_json(value: object) -> Any:
+    """Give a value as JSON free of secrets; what is no JSON is given as the name of its type."""
+    if isinstance(value, Mapping):
+        return {
+            str(key): REDACTED
+            if is_secret_name(str(key)) and isinstance(item, str | bytes)
+            else redact_json(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact_json(item) for item in value]
+    if isinstance(value, str):
+        return redact_text(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return type(value).__name__
 
 
 def contains_secret(text: str | bytes) -> bool:

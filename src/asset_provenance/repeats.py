@@ -346,7 +346,11 @@ class RepeatedCalls:
     ) -> tuple[Repeat, deque[Row], Row] | None:
         """Give process, place and row of a call that is like the one before in form and paths."""
         usual = self._usual
-        if usual is None or len(args) != usual.positional or (kwargs and tuple(kwargs) != usual.names):
+        if (
+            usual is None
+            or len(args) != usual.positional
+            or (kwargs and tuple(kwargs) != usual.names)
+        ):
             return None
         if usual.names and not kwargs:
             return None

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 from asset_provenance.capture.platform import default_folders
+from asset_provenance.corefiles import MANIFEST
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
 from asset_provenance.options import default_stage, several
-from asset_provenance.process import Start
+from asset_provenance.process import Start, describe
 from asset_provenance.recorder import Recorder, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import redact_arguments
@@ -82,11 +83,12 @@ class Run:
     ) -> None:
         bound: Arguments = arguments or {}
         self._request = request
+        self._function = function
         self._late_inputs: list[ResolvedInput] = []
         self.is_open = True
         self.plan = self._prepare(bound)
         self.name = None if self.plan.inputs is None else self.plan.name(self.plan.inputs)
-        self.recorder = self._record(function, bound, file)
+        self.recorder = self._record(bound, file)
         self._token = self.recorder.open()
 
     @property
@@ -107,8 +109,8 @@ class Run:
             preflight.check_folder(plan, overwrite=request.overwrite)
             preflight.prepare(
                 plan,
-                inputs=_as_inputs(request.inputs, arguments),
-                reference_inputs=_as_inputs(request.reference_inputs, arguments) or (),
+                inputs=_as_inputs(self._given("inputs", arguments)),
+                reference_inputs=_as_inputs(request.reference_inputs) or (),
             )
             if plan.problems:
                 raise PreflightError(
@@ -128,9 +130,7 @@ class Run:
         request = self._request
         settings = load_settings(request.facts, script_folder=_script_folder())
         default = default_folders()
-        chosen = (
-            request.output_dir(arguments) if callable(request.output_dir) else request.output_dir
-        )
+        chosen = self._given("output_dir", arguments)
         if chosen is not None and not isinstance(chosen, str | os.PathLike):
             raise UsageError(f"output_dir must be a path, not {chosen!r:.80}")
         output_dir = _absolute(chosen or settings.text("output_dir") or default.output_dir)
@@ -144,24 +144,40 @@ class Run:
             settings=settings,
             resolver=InputResolver(data_root, output_dir),
             inherit=request.inherit,
-            command_line=tuple(redact_arguments(sys.argv[1:])),
         )
 
+    def _given(self, name: str, arguments: Arguments) -> Any:
+        """Give what the user gave, or what a function of theirs makes of the bound arguments."""
+        given = getattr(self._request, name)
+        if not callable(given):
+            return given
+        if self._function is None:
+            raise UsageError(
+                f"{name} is a function, but a block has no arguments for it; decorate a function "
+                f"with the asset, or give {name} itself"
+            )
+        try:
+            return given(dict(arguments))
+        except Exception as error:
+            raise UsageError(
+                f"{name} could not be made from the arguments {', '.join(arguments)}: "
+                f"{describe(error)}"
+            ) from error
+
     def _block_parameters(self, arguments: Arguments) -> Mapping[str, Any]:
-        given = self._request.parameters
-        if callable(given):
-            given = given(arguments)
+        given = self._given("parameters", arguments)
         if given is not None:
             return capture_parameters.from_block(given)
-        return arguments
+        if arguments:
+            return arguments
+        return {"argv": redact_arguments(sys.argv[1:])} if len(sys.argv) > 1 else {}
 
-    def _record(
-        self, function: Callable[..., Any] | None, arguments: Arguments, file: str
-    ) -> Recorder:
-        plan, request = self.plan, self._request
+    def _record(self, arguments: Arguments, file: str) -> Recorder:
+        plan, request, function = self.plan, self._request, self._function
         self.journal.asset(_asset_record(plan))
         identifier = plan.identifier()
         process_type = request.process_type or "Analysis"
+        roots = str(plan.data_root), str(plan.output_dir)
         return Recorder(
             output_dir=plan.output_dir,
             data_root=plan.data_root,
@@ -174,10 +190,7 @@ class Run:
                 process_type=process_type,
                 stage=default_stage(process_type),
                 code=identifier.of_function(function) if function else identifier.of_file(file),
-                parameters=capture_parameters.safe_parameters(
-                    self.parameters, roots=(str(plan.data_root), str(plan.output_dir))
-                )
-                or None,
+                parameters=capture_parameters.safe_parameters(self.parameters, roots=roots) or None,
                 inputs=tuple(plan.resolver.find_paths(arguments)),
             ),
         )
@@ -196,15 +209,17 @@ class Run:
         if self.recorder.process_id != os.getpid():
             return  # a forked child leaves its parent's block; the asset is the parent's to write
         self.is_open = False
-        block = self.recorder.close(error)
-        leave(self._token)
         try:
+            block = self.recorder.close(error)
+            leave(self._token)
             if block.status is ProcessStatus.FAILED and self._request.on_failure == "journal":
                 self.journal.close("failed")
+                earlier = (self.output_dir / MANIFEST).exists()
                 _log.warning(
-                    "the run %s failed, so no metadata were written; its record is kept in %s",
+                    "the run %s failed, so no metadata were written; its record is kept in %s%s",
                     self._request.process_name,
                     self.journal.folder,
+                    " (the metadata in the output folder are of an earlier run)" if earlier else "",
                 )
             else:
                 self._write(block, error)
@@ -222,9 +237,12 @@ class Run:
                 late_inputs=self._late_inputs,
                 folders=self.recorder.folders,
                 identifier=self.recorder.identifier,
+                patches=self.journal.patches(),
             )
             self.name = assembled.name
-            assembly.write(self.plan, assembled, self.journal.folder)
+            assembly.write(
+                self.plan, assembled, self.journal.folder, overwrite=self._request.overwrite
+            )
         except Exception as problem:
             # The results are worth more than their metadata: the program goes on to its own end.
             self.journal.close("the metadata could not be written")
@@ -259,9 +277,7 @@ def _refuse_open_folder(output_dir: Path) -> None:
             )
 
 
-def _as_inputs(given: Any, arguments: Arguments) -> tuple[object, ...] | None:
-    if callable(given):
-        given = given(arguments)
+def _as_inputs(given: Any) -> tuple[object, ...] | None:
     return None if given is None else several(given)
 
 

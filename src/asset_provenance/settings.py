@@ -206,7 +206,7 @@ def _nearest_file(folders: list[Path], problems: list[str]) -> Path | None:
         for parent in (folder, *folder.parents):
             for name in (FILE_NAME, "pyproject.toml"):
                 path = parent / name
-                if path.is_file() and _table(path, problems) is not None:
+                if os.path.isfile(path) and _table(path, problems) is not None:
                     return path
     return None
 
@@ -231,7 +231,7 @@ def _table(path: Path, problems: list[str]) -> dict[str, Any] | None:
 
 
 def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     result: dict[str, Given] = {}
     for name, value in (_table(path, problems) or {}).items():

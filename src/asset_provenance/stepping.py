@@ -175,5 +175,6 @@ def in_steps(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 
 def _named(made: Any, function: Callable[..., Any]) -> Any:
-    made.__name__, made.__qualname__ = function.__name__, function.__qualname__
+    made.__name__ = getattr(function, "__name__", made.__name__)
+    made.__qualname__ = getattr(function, "__qualname__", made.__name__)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import logging
@@ -159,7 +160,7 @@ class TrackedBlock:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._entered: list[tuple[Recorder, ActiveProcess, Any] | None] = []
+        self._entered: dict[ActiveProcess, Any] = {}
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function."""
@@ -180,7 +181,6 @@ class TrackedBlock:
             arguments = _from_block(options.parameters)
         parent = innermost()
         if parent is None:
-            self._entered.append(None)
             return IDLE_PROCESS
         recorder = recorder_of(parent)
         code = options.code or _guarded(
@@ -197,7 +197,7 @@ class TrackedBlock:
             notes=options.notes,
         )
         process = recorder.begin(parent, start)
-        self._entered.append((recorder, process, enter(process)))
+        self._entered[process] = enter(process)
         return process
 
     def __exit__(
@@ -207,10 +207,11 @@ class TrackedBlock:
         traceback: TracebackType | None,
     ) -> None:
         """End the block's process; an exception goes on unchanged."""
-        entered = self._entered.pop()
-        if entered is not None:
-            recorder, process, token = entered
-            recorder.end(process, outcome(error))
+        # The same object may be entered in several threads: what is innermost here is ours.
+        process = context.get()
+        token = self._entered.pop(process, None) if process is not None else None
+        if process is not None and token is not None:
+            recorder_of(process).end(process, outcome(error))
             leave(token)
 
 
@@ -368,9 +369,8 @@ class _Call:
 
     def _start(self, recorder: Recorder, arguments: Arguments) -> Start:
         options = self._options
-        declared = self._values("inputs", options.inputs, arguments)
-        written = self._values("outputs", options.outputs, arguments)
-        inputs = [recorder.resolve(ref) for ref in declared]
+        inputs = self._values("inputs", options.inputs, arguments, recorder.resolve)
+        outputs = self._values("outputs", options.outputs, arguments, recorder.output_path)
         inputs += self._guarded("inputs", recorder.path_arguments, arguments) or []
         of_function = recorder.identifier.of_function
         return Start(
@@ -380,7 +380,7 @@ class _Call:
             code=options.code or self._guarded("code", of_function, self._function),
             parameters=self._parameters(recorder, arguments),
             inputs=tuple(inputs),
-            outputs=tuple(recorder.output_path(path) for path in written),
+            outputs=tuple(outputs),
             notes=options.notes,
         )
 
@@ -392,30 +392,42 @@ class _Call:
                 return self._bind_method(*args[1:], **kwargs)
             return self._bind(*args, **kwargs)
         except TypeError:
-            return {}  # the call itself is about to say so better
+            # A wrong call is about to say so better; but a decorator in between may take what
+            # the function inside does not.
+            is_wrapper = hasattr(self._function, "__wrapped__")
+            return {"args": list(args), **kwargs} if is_wrapper else {}
 
     def _parameters(self, recorder: Recorder, arguments: Arguments) -> Any:
-        options = self._options
-        given = options.parameters
+        given = self._options.parameters
         if given is False:
             return None
-        if given is not True:
-            values = self._values("parameters", given, arguments)
-            arguments = self._guarded("parameters", _from_block, values) or {}
-        return self._guarded("parameters", _safe, recorder, options, arguments) or None
+        if callable(given):
+            made = self._made("parameters", lambda: _from_block(given(dict(arguments))), arguments)
+            arguments = made or {}
+        elif given is not True:
+            arguments = _from_block(given)
+        return self._guarded("parameters", _safe, recorder, self._options, arguments) or None
+
+    def _values(
+        self, fact: str, given: Any, arguments: Arguments, resolve: Callable[[Any], Any]
+    ) -> list[Any]:
+        """Give what was given, or what the user's function makes of the bound arguments."""
+        if callable(given):
+            made = lambda: [resolve(value) for value in several(given(dict(arguments)) or ())]  # noqa: E731
+            return self._made(fact, made, arguments) or []
+        return [resolve(value) for value in given]
+
+    def _made(self, fact: str, make: Callable[[], Any], arguments: Arguments) -> Any:
+        """Run a user's function; hours into a run, its mistake must not be the end of it."""
+        source = f"{fact} (from the arguments {', '.join(arguments)})"
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001 - as for every fact, and UsageError too
+            _not_recorded(source, self._name, error)
+            return None
 
     def _guarded(self, fact: str, collect: Callable[..., Any], *args: Any) -> Any:
         return _guarded(collect, *args, fact=fact, name=self._name)
-
-    def _values(self, fact: str, given: Any, arguments: Arguments) -> Any:
-        """Give what was given, or what the user's function makes of the bound arguments."""
-        if not callable(given):
-            return given
-        source = f"{fact} (from the arguments {', '.join(arguments)})"
-        found = self._guarded(source, given, dict(arguments))
-        if fact == "parameters":
-            return {} if found is None else found
-        return () if found is None else several(found)
 
 
 def _from_block(value: object) -> dict[str, Any]:
@@ -431,8 +443,12 @@ def _guarded(collect: Callable[..., Any], *args: Any, fact: str, name: str) -> A
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong costs this fact only
-        _log.warning("the %s of process %s could not be recorded: %s", fact, name, describe(error))
+        _not_recorded(fact, name, error)
         return None
+
+
+def _not_recorded(fact: str, name: str, error: Exception) -> None:
+    _log.warning("the %s of process %s could not be recorded: %s", fact, name, describe(error))
 
 
 def _safe(recorder: Recorder, options: Options, arguments: Arguments) -> dict[str, Any]:
@@ -442,6 +458,8 @@ def _safe(recorder: Recorder, options: Options, arguments: Arguments) -> dict[st
 def calling_file() -> str:
     """Give the file of the nearest caller outside this package."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_FOLDER):
+    # An ExitStack enters blocks on behalf of whoever called it.
+    passed = (_PACKAGE_FOLDER, contextlib.__file__)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(passed):
         frame = frame.f_back
     return frame.f_code.co_filename

@@ -147,7 +147,8 @@ def test_the_last_steps_are_those_that_nothing_follows() -> None:
         (("a/b.csv",), "a/b.csv"),
         (("a/b.csv", "a/c.csv"), "a"),
         (("a/b", "a/b/c"), "a/b"),
-        (("a", "b"), "."),
+        (("a", "b"), None),
+        ((".",), None),
     ],
 )
 def test_several_paths_have_their_common_folder(paths: tuple[str, ...], expected: str) -> None:

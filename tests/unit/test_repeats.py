@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from asset_provenance import DerivedAsset, current_process, track_process
-from asset_provenance.journal import read_ended
+from asset_provenance.journal import read_processes
 from asset_provenance.records import ProcessStatus
 from helpers.assets import FACTS, PEOPLE, graph, make_asset, processes
 
@@ -230,7 +230,9 @@ def test_the_counts_are_in_the_journal_within_a_second() -> None:
         assert asset._run is not None
         asset._run.journal.sync()
         (path,) = asset._run.journal.folder.glob("*.jsonl")
-        last = read_ended(path)[-1]
+        ended, begun = read_processes(path)
+        assert [record.name for record in begun] == ["test"]
+        last = ended[-1]
         assert last.notes[0].startswith("7 further calls of scale")
         scale(1)
 

@@ -83,7 +83,8 @@ def test_faults_of_every_source_are_listed_not_raised(tmp_path: Path) -> None:
         environ={
             "ASSET_PROVENANCE_OFFLINE": "maybe",
             "ASSET_PROVENANCE_TAGS": "[1,",
-            "ASSET_PROVENANCE_MAX_REPEATS": "5",
+            "ASSET_PROVENANCE_CHECKSUMS": "true",
+            "ASSET_PROVENANCE_MAX_REPEATS": "0",
         },
         user_file=user,
     )
@@ -93,7 +94,8 @@ def test_faults_of_every_source_are_listed_not_raised(tmp_path: Path) -> None:
     assert "'maybe' is neither true nor false" in text
     assert "ASSET_PROVENANCE_TAGS: not valid JSON" in text
     assert f"{user}: " in text
-    assert "max_repeats (from ASSET_PROVENANCE_MAX_REPEATS) is not available" in text
+    assert "checksums (from ASSET_PROVENANCE_CHECKSUMS) is not available" in text
+    assert "'0' is not a whole number above 0" in text
 
 
 def test_a_misspelled_variable_is_told_with_the_nearest_name(

@@ -12,7 +12,7 @@ from typing import Any
 
 from asset_provenance.errors import UsageError
 from asset_provenance.records import CodeRecord, JsonValue
-from asset_provenance.redaction import clean_url, redact_text
+from asset_provenance.redaction import clean_url, redact_json, redact_text
 
 __all__ = ["COMMIT", "code_from_user", "version_or_commit"]
 
@@ -116,12 +116,4 @@ def _object(name: str, value: Any) -> Mapping[str, JsonValue] | None:
         return None
     if not isinstance(value, Mapping):
         raise UsageError(f"code= wants an object for {name}, not {type(value).__name__}")
-    return {str(key): _redacted(item) for key, item in value.items()}
-
-
-def _redacted(value: Any) -> JsonValue:
-    if isinstance(value, Mapping):
-        return {str(key): _redacted(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    return redact_text(value) if isinstance(value, str) else value
+    return redact_json(value)  # type: ignore[no-any-return]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any
 from asset_provenance.corefiles import DATA_DESCRIPTION, file_name, parse_json, read_bytes
 from asset_provenance.errors import UsageError
 from asset_provenance.records import InputRef, valid_text
-from asset_provenance.redaction import redact_text
+from asset_provenance.redaction import redact_json, redact_text
 
 __all__ = ["InputResolver", "ResolvedInput"]
 
-_S3_URL = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<asset>[^/?#]+)")
+_S3_URL = re.compile(r"s3://(?:[^/@]*@)?(?P<bucket>[^/@]+)/(?P<asset>[^/?#]+)")
 _LONGEST_PATH = 4096
 _MOST_ITEMS = 100
 """Of a sequence among the arguments, so many items at most are looked at for paths."""
@@ -56,9 +55,8 @@ class InputResolver:
         self._data_root = _Root(data_root)
         self._output_dir = _Root(output_dir)
         self._outside: dict[Path, None] = {}
-        self._names: dict[str, Path] = {}
-        self._names_stamp: tuple[int, ...] = ()
-        self._lock = threading.Lock()
+        # Swapped as a whole: no lock that a forked child could find held.
+        self._names: tuple[object, dict[str, Path]] = (None, {})
 
     def resolve(self, value: object) -> ResolvedInput:
         """Find what a declared input means.
@@ -88,10 +86,8 @@ class InputResolver:
 
     def known_names(self) -> list[str]:
         """Give the names of the assets and folders below the data root."""
-        with self._lock:
-            self._refresh_names()
-            folders = [folder.name for folder in _folders(self._data_root.path)]
-            return list(dict.fromkeys([*self._names, *folders]))
+        folders = [folder.name for folder in _folders(self._data_root.path)]
+        return list(dict.fromkeys([*self._asset_names(), *folders]))
 
     def locate(self, ref: InputRef) -> Path | None:
         """Give the folder of an asset that is known by name, if it lies below the data root."""
@@ -109,7 +105,10 @@ class InputResolver:
             else:
                 candidates = (value,)
             for candidate in candidates:
-                found = self._find_path(candidate)
+                try:
+                    found = self._find_path(candidate)
+                except Exception:  # noqa: BLE001, S112 - an argument that cannot be read is no path
+                    continue
                 if found is not None:
                     yield found
 
@@ -137,11 +136,13 @@ class InputResolver:
 
     def _resolve_text(self, text: str) -> ResolvedInput:
         if not text.strip() or "\0" in text or "\n" in text:
-            raise UsageError(f"an input must be a name, an s3:// URL or a path, not {text!r}")
+            raise UsageError(
+                f"an input must be a name, an s3:// URL or a path, not {redact_text(text)!r}"
+            )
         if text.startswith("s3://"):
             return self._resolve_s3(text)
         if "://" in text:
-            return ResolvedInput(InputRef(url=redact_text(text)))
+            return ResolvedInput(InputRef(url=_told(text)))
         below_data = self._data_root.path / text
         if not Path(text).is_absolute() and os.path.isdir(below_data):
             return self._place(below_data)
@@ -151,7 +152,7 @@ class InputResolver:
         if "/" in text or os.sep in text or os.path.exists(text):
             return self._resolve_path(text)
         folder = self._by_name(text)
-        return ResolvedInput(InputRef(name=text), folder)
+        return ResolvedInput(InputRef(name=_told(text)), folder)
 
     def _resolve_path(self, text: str) -> ResolvedInput:
         path = Path(os.path.abspath(text))
@@ -166,7 +167,8 @@ class InputResolver:
             raise UsageError(
                 f"input {redact_text(url)} names no asset; write s3://<bucket>/<asset>/..."
             )
-        return ResolvedInput(InputRef(name=match["asset"], url=match[0]))
+        url = f"s3://{match['bucket']}/{match['asset']}"
+        return ResolvedInput(InputRef(name=_told(match["asset"]), url=url))
 
     def _place(self, path: Path) -> ResolvedInput:
         """Say what an existing path belongs to."""
@@ -202,15 +204,15 @@ class InputResolver:
 
     def _by_name(self, name: str) -> Path | None:
         """Find the folder below the data root whose description bears a name."""
-        with self._lock:
-            self._refresh_names()
-            return self._names.get(name)
+        return self._asset_names().get(name)
 
-    def _refresh_names(self) -> None:
+    def _asset_names(self) -> dict[str, Path]:
         stamp = self._data_root.stamp()
-        if stamp != self._names_stamp:
-            self._names = self._data_root.asset_names()
-            self._names_stamp = stamp
+        known, names = self._names
+        if stamp != known:
+            names = self._data_root.asset_names()
+            self._names = stamp, names
+        return names
 
 
 class _Root:
@@ -282,12 +284,13 @@ def _from_schema(value: object) -> InputRef:
     members = getattr(value, "assets", None)
     if isinstance(members, list | tuple) and members:
         identifiers = getattr(value, "database_identifier", None)
+        description = getattr(value, "description", None)
         return replace(
             _single(value, required=False),
             assets=tuple(_from_schema(member) for member in members),
-            description=getattr(value, "description", None),
+            description=None if description is None else redact_text(str(description)),
             database_identifier=(
-                {str(getattr(key, "value", key)): list(ids) for key, ids in identifiers.items()}
+                redact_json({getattr(key, "value", key): ids for key, ids in identifiers.items()})
                 if isinstance(identifiers, Mapping)
                 else None
             ),
@@ -305,4 +308,9 @@ def _single(value: object, *, required: bool) -> InputRef:
             "an input must be a name, an s3:// URL, a path, or the schema's DataAsset or "
             f"CombinedData, not {type(value).__name__}"
         )
-    return InputRef(name=name or None, url=redact_text(url) if url else None)
+    return InputRef(name=_told(name) if name else None, url=_told(url) if url else None)
+
+
+def _told(text: str) -> str:
+    """Give a name or URL as it may stand in a record."""
+    return redact_text(valid_text(text))

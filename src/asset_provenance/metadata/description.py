@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from aind_data_schema.core.data_description import DataDescription
@@ -26,7 +27,7 @@ __all__ = [
     "given_facts",
     "inherit_facts",
     "missing_facts",
-    "reserve_creation_time",
+    "reserve",
 ]
 
 _BASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
@@ -68,6 +69,7 @@ _SINGLE: dict[str, _Reader] = {
     "pipeline_name": vocabulary.text,
 }
 
+_log = logging.getLogger("asset_provenance")
 _used_names: set[str] = set()
 _used_names_lock = threading.Lock()
 
@@ -169,7 +171,11 @@ def _inherit(facts: Facts, name: str, holders: Sequence[InputAsset]) -> None:
         try:
             found.append((asset, _read(name, raw)))
         except ValueError as error:
-            facts.problems.append(f"{name} of input {asset.name} cannot be inherited: {error}")
+            said = f"{name} of input {asset.name} cannot be inherited: {error}"
+            if name in _REQUIRED or name == "license":
+                facts.problems.append(f"{said}; {_ways(name)}")
+            else:
+                _log.warning("%s", said)
     if not found:
         return
     source = "input " + ", ".join(asset.name for asset, _ in found)
@@ -243,26 +249,20 @@ def asset_name(
     return str(build_data_name(f"{label}_{process_name}", creation_time))
 
 
-def reserve_creation_time(process_name: str, given: datetime | None) -> datetime:
-    """Take the time of creation: now, or the next second that no asset of this program has.
+def reserve(name: Callable[[datetime], str], time: datetime) -> datetime:
+    """Take the first second from a time on whose name no asset of this program has.
 
     Parameters
     ----------
-    process_name
-        Only assets of the same process can come to bear the same name.
-    given
-        A time that the user gave is taken as it is.
-
-    Returns
-    -------
-    datetime
-        UTC, in whole seconds, as the name tells it.
+    name
+        Gives the asset's name for a time.
+    time
+        In whole seconds.
     """
-    time = (given or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     with _used_names_lock:
-        while given is None and build_data_name(process_name, time) in _used_names:
+        while name(time) in _used_names:
             time += timedelta(seconds=1)
-        _used_names.add(build_data_name(process_name, time))
+        _used_names.add(name(time))
     return time
 
 

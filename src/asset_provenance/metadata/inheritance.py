@@ -108,7 +108,7 @@ class CarriedFile:
 
 
 def load_input(
-    ref: InputRef, folder: Path | None, *, offline: bool = False
+    ref: InputRef, folder: Path | None, *, offline: bool = False, upgrades: bool = True
 ) -> tuple[InputAsset, list[str]]:
     """Read the core files of an input, upgrading those of schema v1.
 
@@ -118,6 +118,8 @@ def load_input(
         The asset, and where it lies if that is known.
     offline
         Whether an upgrade may ask services on the network.
+    upgrades
+        Whether metadata of schema v1 are wanted at all; else only its description is read.
 
     Returns
     -------
@@ -130,14 +132,14 @@ def load_input(
     problems: list[str] = []
     for core_file in (*CORE_FILES, *LEGACY_FILES):
         path = folder / file_name(core_file)
-        if not path.exists():
-            continue
         try:
             content = read_bytes(path)
             files[core_file] = CoreFile(content, parse_json(content, path))
+        except FileNotFoundError:
+            continue
         except (ValueError, OSError) as error:
             problems.append(f"input {ref.name}: {error}")
-    if not problems:
+    if not problems and upgrades:
         try:
             files = _upgraded(ref, folder, files, offline=offline)
         except ProvenanceError as error:

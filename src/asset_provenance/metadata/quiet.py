@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = ["quiet"]
+
+_lock = threading.RLock()
 
 
 @contextmanager
@@ -16,6 +19,7 @@ def quiet() -> Iterator[None]:
     They concern the schema's own code, or faults of an input, which are told by our log. What our
     own metadata must not lack is looked at by :mod:`asset_provenance.metadata.checks`.
     """
-    with warnings.catch_warnings():
+    # The filters are the whole program's: two of ours at once would restore each other's.
+    with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

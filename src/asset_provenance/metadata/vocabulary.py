@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -26,7 +25,8 @@ from aind_data_schema_models.organizations import Organization, OrganizationMode
 from aind_data_schema_models.registries import Registry
 from pydantic import BaseModel, ValidationError
 
-from asset_provenance.redaction import clean_url, redact_text
+from asset_provenance.metadata.quiet import quiet
+from asset_provenance.redaction import clean_url, redact_json, redact_text
 
 __all__ = [
     "creation_time",
@@ -294,7 +294,7 @@ def pipeline(value: object) -> Code:
         raise ValueError(f'pipeline {_shown(url)} needs a name: give "name" beside its "url"')
     if not (code.version or code.commit_hash):
         logger.warning("pipeline %s has neither version nor commit_hash", code.name)
-    return code.model_copy(update={"url": url})
+    return _code({**redact_json(code.model_dump(mode="json", exclude_none=True)), "url": url})
 
 
 def text(value: object) -> str:
@@ -341,8 +341,7 @@ def _code(fields: Mapping[str, Any]) -> Code:
     if "url" not in fields:
         raise ValueError('pipeline needs a "url"')
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said once, by the caller, in the log
+        with quiet():  # what the schema would warn of is said once, by the caller, in the log
             return Code(**fields)
     except ValidationError as error:
         # Not the values: they may hold what nobody should see.
@@ -379,7 +378,7 @@ def _text(value: object, what: str) -> str:
         raise ValueError(f"{what} must be text, not {_shown(value)}")
     if not value.strip():
         raise ValueError(f"{what} is empty")
-    return value.strip()
+    return redact_text(value.strip())
 
 
 def _is_date(value: str) -> bool:

@@ -91,6 +91,7 @@ def write_set(
     files: Iterable[FileToWrite],
     *,
     header: Mapping[str, Any],
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write a set of files so that they appear together, replacing what stands in their places.
 
@@ -104,6 +105,8 @@ def write_set(
         The whole set, without its manifest.
     header
         What the manifest says besides: the asset's name, its process name, our version.
+    overwrite
+        Whether metadata files that are not ours, or were edited, may be replaced.
 
     Returns
     -------
@@ -113,9 +116,15 @@ def write_set(
     Raises
     ------
     StorageError
-        If one of them cannot be written; then none has appeared, and what stood there before still
-        stands.
+        If one of them cannot be written, or would replace what is not ours; then none has
+        appeared, and what stood there before still stands.
     """
+    obstacles = [] if overwrite else find_obstacles(output_dir, header["process_name"])
+    if obstacles:
+        raise StorageError(
+            f"{output_dir} now holds {', '.join(obstacles)}, which this package did not write: "
+            "move them away, or give DerivedAsset(..., overwrite=True)"
+        )
     several = list(files)
     manifest = {
         **header,
@@ -142,7 +151,9 @@ def write_set(
     try:
         for file in several:
             _write_synced(run_folder / _STAGING / file.path, file.content)
-        marker = json.dumps({"files": new, "stale": stale}).encode()
+        # Whoever rolls forward later must not take what has come there meanwhile for this.
+        present = {path: _digest_of(output_dir / path) for path in [*new, *stale]}
+        marker = json.dumps({"files": new, "stale": stale, "present": present}).encode()
         _write_synced(run_folder / f"{_MARKER}.part", marker)
         (run_folder / f"{_MARKER}.part").replace(run_folder / _MARKER)
         _sync_folder(run_folder)
@@ -153,6 +164,7 @@ def write_set(
         raise StorageError(
             f"the metadata cannot be written to {output_dir}:{place}: {error.strerror or error}"
         ) from error
+    (run_folder / _MARKER).unlink(missing_ok=True)
     return [output_dir / path for path in new]
 
 
@@ -174,10 +186,8 @@ def roll_forward(output_dir: Path) -> list[Path]:
         run_folder = marker.parent
         try:
             plan = json.loads(marker.read_bytes())
-            new, stale = (
-                list(filter(_is_inside, plan["files"])),
-                list(filter(_is_inside, plan["stale"])),
-            )
+            new, stale = (list(filter(_is_inside, plan[key])) for key in ("files", "stale"))
+            _refuse_changed(output_dir, run_folder, plan["present"])
             _apply(output_dir, run_folder, new, stale, [])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(
@@ -187,6 +197,24 @@ def roll_forward(output_dir: Path) -> list[Path]:
         shutil.rmtree(run_folder, ignore_errors=True)
         done.append(run_folder)
     return done
+
+
+def _refuse_changed(output_dir: Path, run_folder: Path, present: Mapping[str, str | None]) -> None:
+    """Refuse to roll over what somebody has put into a place since the run was killed."""
+    for path, before in present.items():
+        if _is_inside(path) and (run_folder / _STAGING / path).exists():
+            now = _digest_of(output_dir / path)
+            if now not in (before, None):
+                raise ValueError(
+                    f"{path} was written since; remove it, or else the folder of that run"
+                )
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        return _digest(path.read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _apply(

@@ -68,18 +68,13 @@ def test_every_name_we_build_is_parsed_by_the_schema(
     assert DataDescription.parse_name(derived, DataLevel.DERIVED)["input"] == raw.name
 
 
-def test_a_time_of_creation_is_never_given_twice_for_one_process() -> None:
-    times = [description.reserve_creation_time("twice", None) for _ in range(5)]
-    assert len(set(times)) == 5
-    assert all(time.tzinfo is UTC and time.microsecond == 0 for time in times)
-    assert (times[-1] - times[0]).total_seconds() >= 4
-
-
-def test_a_time_of_creation_that_was_given_is_kept_in_whole_utc_seconds() -> None:
-    given_time = datetime.fromisoformat("2026-03-02T10:00:00.5+02:00")
-    for _ in range(2):
-        kept = description.reserve_creation_time("given", given_time)
-        assert kept == datetime(2026, 3, 2, 8, tzinfo=UTC)
+def test_a_name_that_this_program_has_used_takes_the_next_second() -> None:
+    time = datetime(2026, 3, 2, tzinfo=UTC)
+    names = {label: [] for label in ("one", "two")}  # type: dict[str, list[datetime]]
+    for label in ("one", "two", "one", "one"):
+        names[label].append(description.reserve(lambda at, of=label: f"{of}_{at}", time))  # type: ignore[misc]
+    assert [(at - time).total_seconds() for at in names["one"]] == [0, 1, 2]
+    assert names["two"] == [time]
 
 
 def facts(**given_values: Any) -> description.Facts:

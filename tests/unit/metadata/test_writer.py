@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from asset_provenance import StorageError
-from asset_provenance.metadata import writer
 from asset_provenance.metadata.writer import FileToWrite, find_obstacles, roll_forward, write_set
 
 HEADER = {"process_name": "tuning", "name": "x_tuning"}
@@ -58,7 +57,7 @@ def test_when_one_file_cannot_be_written_none_appears_and_the_old_ones_stay(
     (FOLDER / "data_description.json").write_text("old description")
     (FOLDER / "subject.json").mkdir()
     with pytest.raises(StorageError, match="subject.json"):
-        write_set(FOLDER, run_folder, NEW, header=HEADER)
+        write_set(FOLDER, run_folder, NEW, header=HEADER, overwrite=True)
     assert contents() == {"data_description.json": "old description"}
     assert not (run_folder / "commit.json").exists()
     assert not (FOLDER / "provenance").exists()
@@ -75,7 +74,7 @@ def test_when_the_disk_is_full_nothing_has_changed(run_folder: Path, tmp_path: P
         inner.mkdir(parents=True)
         big = [*NEW, FileToWrite("big.json", b"x" * 200_000)]
         with pytest.raises(StorageError, match="No space left"):
-            write_set(mount, inner, big, header=HEADER)
+            write_set(mount, inner, big, header=HEADER, overwrite=True)
         shutil.rmtree(mount / ".asset-provenance")
         assert [path.name for path in mount.iterdir()] == ["subject.json"]
         assert (mount / "subject.json").read_text() == "old"
@@ -83,7 +82,7 @@ def test_when_the_disk_is_full_nothing_has_changed(run_folder: Path, tmp_path: P
         os.system(f"umount {mount}")
 
 
-@pytest.mark.parametrize("moved", range(5))
+@pytest.mark.parametrize("moved", range(4))
 def test_a_set_whose_writer_was_killed_between_renames_is_rolled_forward(
     run_folder: Path, moved: int
 ) -> None:
@@ -102,11 +101,10 @@ def test_a_set_whose_writer_was_killed_between_renames_is_rolled_forward(
             return replace(self, target)
 
         Path.replace = die_in_time  # type: ignore[method-assign]
-        write_set(FOLDER, run_folder, NEW, header=HEADER)
+        write_set(FOLDER, run_folder, NEW, header=HEADER, overwrite=True)
         os._exit(0)
     os.waitpid(child, 0)
-    if moved < 4:
-        assert (run_folder / "commit.json").exists()
+    assert (run_folder / "commit.json").exists()
     roll_forward(FOLDER)
     found = contents()
     assert json.loads(found.pop("provenance/asset-provenance.json"))["name"] == "x_tuning"
@@ -120,7 +118,13 @@ def test_a_marker_that_leads_out_of_the_folder_moves_nothing_there(run_folder: P
     staged.mkdir()
     Path("outside.txt").write_text("mine")
     (run_folder / "commit.json").write_text(
-        json.dumps({"files": ["../outside.txt"], "stale": ["../outside.txt", "/etc/hostname"]})
+        json.dumps(
+            {
+                "files": ["../outside.txt"],
+                "stale": ["../outside.txt", "/etc/hostname"],
+                "present": {"../outside.txt": None},
+            }
+        )
     )
     roll_forward(FOLDER)
     assert Path("outside.txt").read_text() == "mine"
@@ -149,4 +153,26 @@ def test_a_manifest_that_is_not_ours_makes_every_file_an_obstacle(
     write_set(FOLDER, run_folder, NEW, header=HEADER)
     (FOLDER / "provenance" / "asset-provenance.json").write_text(manifest)
     assert find_obstacles(FOLDER, "tuning") == ["data_description.json", "subject.json"]
-    assert writer.write_set(FOLDER, run_folder, NEW, header=HEADER)
+    with pytest.raises(StorageError, match=r"now holds data_description\.json, subject\.json"):
+        write_set(FOLDER, run_folder, NEW, header=HEADER)
+    assert write_set(FOLDER, run_folder, NEW, header=HEADER, overwrite=True)
+
+
+def test_rolling_forward_never_replaces_what_was_written_since(run_folder: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        Path.replace = lambda self, target: (
+            os._exit(9)
+            if "staged" in self.parts
+            # type: ignore
+            else (os.rename(self, target))
+        )
+        write_set(FOLDER, run_folder, NEW, header=HEADER)
+    os.waitpid(child, 0)
+    (FOLDER / "subject.json").write_text("by hand")
+    with pytest.raises(StorageError, match=r"subject\.json was written since"):
+        roll_forward(FOLDER)
+    assert contents() == {"subject.json": "by hand"}
+    (FOLDER / "subject.json").unlink()
+    roll_forward(FOLDER)
+    assert contents()["subject.json"] == "new subject"
