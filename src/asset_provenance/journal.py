@@ -9,6 +9,8 @@ for each process of the operating system that writes. A line is one JSON object 
     A process has started; everything known of it so far.
 ``end``
     A process has ended; its whole record.
+``signal``
+    A signal has come; its name.
 ``close``
     The run ended without metadata; why.
 
@@ -78,7 +80,8 @@ class Journal:
             raise StorageError(
                 f"the journal cannot be kept in {self.folder.parent}: {error.strerror}"
             ) from error
-        self._lock = threading.Lock()
+        # A signal may come while a line is being written, and write another.
+        self._lock = threading.RLock()
         self._failed = False
         self._syncer: _Syncer | None = None
         self.counts: Callable[[], list[ProcessRecord]] = list
@@ -105,6 +108,10 @@ class Journal:
     def end(self, record: ProcessRecord) -> None:
         """Note that a process has ended, with all that is known of it."""
         self._append({"kind": "end", **to_json(record)})
+
+    def signal(self, name: str) -> None:
+        """Note that a signal has come."""
+        self._append({"kind": "signal", "name": name})
 
     def close(self, reason: str) -> None:
         """Note why the run ended without metadata, and stop writing."""
@@ -214,7 +221,7 @@ class Journal:
 
     def continue_as_new_writer(self) -> None:
         """Go on in a forked child: with a file and a lock of its own."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._syncer = None
         with suppress(OSError):
             os.close(self._file)

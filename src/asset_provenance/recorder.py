@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 from asset_provenance.errors import UsageError
 from asset_provenance.process import (
     IDLE_PROCESS,
-    STILL_RUNNING,
     ActiveProcess,
     Outcome,
     Start,
-    outcome,
     redacted,
 )
 from asset_provenance.records import JsonValue, ProcessRecord
@@ -222,15 +220,28 @@ class Recorder:
         with self.lock:
             return [repeat.record() for repeat in self._repeats.values()]
 
-    def close(self, error: BaseException | None = None) -> ProcessRecord:
-        """Close the asset: what still runs is recorded as interrupted; give the block's record."""
+    def close(self, how: Outcome, running: Outcome) -> ProcessRecord:
+        """Close the asset.
+
+        Parameters
+        ----------
+        how
+            How the block ended.
+        running
+            How the processes end that still run.
+
+        Returns
+        -------
+        ProcessRecord
+            The block's.
+        """
         if self in open_recorders:
             open_recorders.remove(self)
         with self.lock:
             for process in list(self._open.values()):
                 if process is not self.block and process._record.id not in self._repeats:
-                    self.end(process, STILL_RUNNING)
-            self.end(self.block, outcome(error))
+                    self.end(process, running)
+            self.end(self.block, how)
             known = {record.id for record in self._records}
             others = self.journal.of_other_writers()
             self._records += [record for record in others if record.id not in known]

@@ -201,7 +201,7 @@ class Repeat:
         self._error: str | None = None
         self._last = time.monotonic()
         self._rows: dict[tuple[str, ...], deque[Row]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def begin(self, arguments: Mapping[str, Any]) -> Repeat:
         """Take note of the arguments of a call that starts."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asset_provenance import signals
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 from asset_provenance.capture.platform import default_folders
@@ -21,7 +22,7 @@ from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceErr
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
 from asset_provenance.options import default_stage, several
-from asset_provenance.process import Start, describe
+from asset_provenance.process import STILL_RUNNING, Outcome, Start, describe, outcome
 from asset_provenance.recorder import Recorder, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import redact_arguments
@@ -90,6 +91,7 @@ class Run:
         self.name = None if self.plan.inputs is None else self.plan.name(self.plan.inputs)
         self.recorder = self._record(bound, file)
         self._token = self.recorder.open()
+        signals.watch(self)
 
     @property
     def output_dir(self) -> Path:
@@ -208,25 +210,46 @@ class Run:
         """End the recording; write the metadata, or keep the record of a run that failed."""
         if self.recorder.process_id != os.getpid():
             return  # a forked child leaves its parent's block; the asset is the parent's to write
+        self._end(outcome(error), STILL_RUNNING, is_raising=error is not None)
+
+    def tell_signal(self, name: str) -> None:
+        """Note that a signal has come, which a handler of the user's deals with."""
+        self.journal.signal(name)
+        self.recorder.block.add_note(f"The program got {name}.")
+
+    def terminate(self, name: str) -> None:
+        """Complete the record: a signal is about to end the program."""
+        if self.is_open:
+            self.journal.signal(name)
+            how = Outcome(ProcessStatus.INTERRUPTED, name, f"Ended by {name}.")
+            self._end(how, how, is_raising=True)
+
+    def _end(self, how: Outcome, running: Outcome, *, is_raising: bool) -> None:
         self.is_open = False
         try:
-            block = self.recorder.close(error)
+            block = self.recorder.close(how, running)
             leave(self._token)
-            if block.status is ProcessStatus.FAILED and self._request.on_failure == "journal":
-                self.journal.close("failed")
-                earlier = (self.output_dir / MANIFEST).exists()
-                _log.warning(
-                    "the run %s failed, so no metadata were written; its record is kept in %s%s",
-                    self._request.process_name,
-                    self.journal.folder,
-                    " (the metadata in the output folder are of an earlier run)" if earlier else "",
-                )
+            is_complete = block.status is ProcessStatus.COMPLETED
+            if is_complete or self._request.on_failure == "write":
+                self._write(block, is_raising=is_raising)
             else:
-                self._write(block, error)
+                self._keep(block)
         finally:
+            signals.forget(self)
             self._folder.give_back()
 
-    def _write(self, block: ProcessRecord, error: BaseException | None) -> None:
+    def _keep(self, block: ProcessRecord) -> None:
+        self.journal.close(block.status)
+        earlier = (self.output_dir / MANIFEST).exists()
+        _log.warning(
+            "the run %s %s, so no metadata were written; its record is kept in %s%s",
+            self._request.process_name,
+            "failed" if block.status is ProcessStatus.FAILED else "was interrupted",
+            self.journal.folder,
+            " (the metadata in the output folder are of an earlier run)" if earlier else "",
+        )
+
+    def _write(self, block: ProcessRecord, *, is_raising: bool) -> None:
         from asset_provenance import assembly  # noqa: PLC0415 - as above
 
         try:
@@ -243,6 +266,10 @@ class Run:
             assembly.write(
                 self.plan, assembled, self.journal.folder, overwrite=self._request.overwrite
             )
+        except KeyboardInterrupt:
+            self.journal.close("interrupted while the metadata were written")
+            _log.warning("the record of the run is kept in %s", self.journal.folder)
+            raise
         except Exception as problem:
             # The results are worth more than their metadata: the program goes on to its own end.
             self.journal.close("the metadata could not be written")
@@ -257,7 +284,7 @@ class Run:
                 "write the metadata by hand from it",
                 self.journal.folder,
             )
-            if self._request.strict and error is None:
+            if self._request.strict and not is_raising:
                 if isinstance(problem, ProvenanceError):
                     raise
                 raise AssemblyError(

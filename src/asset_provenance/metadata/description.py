@@ -71,7 +71,7 @@ _SINGLE: dict[str, _Reader] = {
 
 _log = logging.getLogger("asset_provenance")
 _used_names: set[str] = set()
-_used_names_lock = threading.Lock()
+_used_names_lock = threading.RLock()
 
 
 @dataclass(slots=True)

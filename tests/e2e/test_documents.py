@@ -1,0 +1,239 @@
+"""The documents: their code runs, and what they show is what happens.
+
+Each document is followed from top to bottom, in one folder that is a git repository with the
+examples in it. By the info string of a block:
+
+``python``
+    Is executed, all blocks of a document in one namespace. With a file name after it, it is
+    that file. A ``text`` block that follows is what it prints.
+``console``
+    Lines that begin with ``$`` are run; what is shown below them is what they print.
+``json FILE``
+    Is a part of what that file holds.
+``toml``, ``sh``
+    Are settings, each of which is understood.
+
+``no-run`` after the language leaves a block out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asset_provenance.metadata.description import given_facts
+from asset_provenance.settings import load_settings
+
+PROJECT = Path(__file__).parents[2]
+README = PROJECT / "README.md"
+ARCHITECTURE = PROJECT / "docs" / "architecture.md"
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+REMOTE = "https://github.com/your-lab/your-analysis.git"
+NOT_EXAMPLES = {"demo.py", "example_data.py"}
+
+_BLOCK = re.compile(r"^( *)```(\S+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
+# Each version of the schema writes files of other sizes.
+_SIZE = re.compile(r" +[\d,]+ bytes")
+# When a document was written is not when it is tested; the recording's own time stays.
+_TIME = re.compile(r"(?!2026-03-)\d{4}-\d\d-\d\d[T_]\d\d[-:]\d\d[-:]\d\d(\.\d+)?Z?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document."""
+
+    language: str
+    words: tuple[str, ...]
+    text: str
+    line: int
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    """Give the blocks of a document that are to be looked at."""
+    text = document.read_text(encoding="utf-8")
+    for found in _BLOCK.finditer(text):
+        _, language, words, content = found.groups()
+        if "no-run" not in words.split():
+            line = text.count("\n", 0, found.start(4)) + 1
+            yield Block(language, tuple(words.split()), textwrap.dedent(content), line)
+
+
+def relative(document: Path) -> str:
+    return document.relative_to(PROJECT).as_posix()
+
+
+def timeless(text: str) -> str:
+    """Leave out what differs from one run to the next."""
+    return _COMMIT.sub("COMMIT", _SIZE.sub(" SIZE", _TIME.sub("TIME", text)))
+
+
+def holds(found: Any, shown: Any) -> bool:
+    """Whether something holds all that is shown of it, perhaps among more."""
+    if isinstance(found, dict) and isinstance(shown, dict):
+        return all(key in found and holds(found[key], shown[key]) for key in shown)
+    if isinstance(found, list) and isinstance(shown, list):
+        return len(found) == len(shown) and all(map(holds, found, shown))
+    return bool(found == shown)
+
+
+def parts(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from parts(part)
+
+
+class Reader:
+    """Somebody who does, in the working folder, what a document says."""
+
+    def __init__(self, document: Path) -> None:
+        self.document = document
+        self.namespace: dict[str, Any] = {"__name__": "__main__"}
+        self.printed = ""
+
+    def prepare(self) -> None:
+        """Put the examples and the document's own files under git, as pushed to a remote."""
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / "examples", "examples", ignore=ignored)
+        for block in blocks(self.document):
+            if block.language == "python" and block.words:
+                Path(block.words[0]).write_text(block.text, encoding="utf-8")
+        Path(".gitignore").write_text("/*/\n!/examples/\n__pycache__/\n")
+        someone = ("-c", "user.name=Example Researcher", "-c", "user.email=example@example.com")
+        for command in (
+            ("init", "--quiet", "--initial-branch=main"),
+            ("add", "."),
+            (*someone, "commit", "--quiet", "--message=Add the analysis"),
+            ("remote", "add", "origin", REMOTE),
+            ("update-ref", "refs/remotes/origin/main", "HEAD"),
+        ):
+            subprocess.run(["git", *command], check=True)
+
+    def follow(self, block: Block) -> None:
+        where = f"{relative(self.document)}, line {block.line}"
+        match block.language:
+            case "python":
+                self.printed = self.execute(block)
+            case "text":
+                assert timeless(self.printed) == timeless(block.text), where
+            case "console":
+                for command, shown in commands(block.text):
+                    told = self.run(command)
+                    assert not shown or timeless(told) == timeless(shown), where
+            case "json":
+                shown = json.loads(timeless(block.text))
+                found = json.loads(timeless(Path(*block.words).read_text(encoding="utf-8")))
+                assert any(holds(part, shown) for part in parts(found)), where
+            case "toml" | "sh":
+                assert faults_of_settings(block) == [], where
+            case _:
+                pytest.fail(f"{where}: nobody knows how to check a {block.language} block")
+
+    def execute(self, block: Block) -> str:
+        """Execute a block of Python, with the places in its document for tracebacks."""
+        text, file = block.text, str(self.document)
+        if block.words:
+            file = str(Path(block.words[0]).resolve())
+        else:
+            text = "\n" * (block.line - 1) + text
+        with redirect_stdout(StringIO()) as printed:
+            exec(compile(text, file, "exec"), self.namespace)
+        return printed.getvalue()
+
+    def run(self, command: str) -> str:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env={**os.environ, "PATH": path, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Give the commands of a console block, each with the output that is shown."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        yield command, shown
+
+
+def faults_of_settings(block: Block) -> list[str]:
+    """Give what is wrong with the settings in a toml file or in the environment."""
+    nowhere = Path("nowhere")
+    environ: dict[str, str] = {}
+    file = Path("settings.toml")
+    file.write_text(block.text if block.language == "toml" else "", encoding="utf-8")
+    if block.language == "sh":
+        script = f"{block.text}\nenv -0"
+        told = subprocess.run(["sh", "-c", script], env={}, capture_output=True, check=True).stdout
+        environ = dict(pair.split("=", 1) for pair in told.decode().split("\0") if pair)
+        environ = {name: value for name, value in environ.items() if name.startswith("ASSET_")}
+    settings = load_settings(
+        {}, script_folder=None, environ=environ, working_folder=nowhere, user_file=file
+    )
+    facts = given_facts(settings)
+    nothing = [] if facts.values else ["nothing was given"]
+    return [*settings.problems, *facts.problems, *nothing]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_what_a_document_shows_is_what_happens(document):
+    found = list(blocks(document))
+    reader = Reader(document)
+    if found:
+        reader.prepare()
+    for block in found:
+        reader.follow(block)
+
+
+def test_the_first_two_commands_of_the_readme_are_demo_and_test():
+    told = re.findall(r"^\$ (.*)", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert told[:2] == ["make demo", "make test"]
+
+
+def test_the_readme_shows_every_example():
+    text = README.read_text(encoding="utf-8")
+    for path in (PROJECT / "examples").glob("*.py"):
+        if path.name not in NOT_EXAMPLES:
+            assert f"$ python examples/{path.name}" in text
+
+
+def test_only_what_would_install_something_is_not_run():
+    left_out = re.findall(
+        r"^ *```(.*)no-run\n(.*)", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert left_out == [("console ", "$ make demo"), ("console ", "$ pip install asset-provenance")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_what_a_document_refers_to_is_there(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (document.parent / target).exists()
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
+        assert f"def {test}" in (PROJECT / path).read_text(encoding="utf-8")
+
+
+def test_every_module_has_its_place_in_the_architecture():
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    for path in (PROJECT / "src" / "asset_provenance").rglob("*.py"):
+        if path.name != "__init__.py":
+            assert re.search(rf"\b{path.name}\b", text), path
