@@ -19,6 +19,7 @@ __all__ = [
     "LEGACY_FILES",
     "MANIFEST",
     "MAX_BYTES",
+    "MAX_DEPTH",
     "PROVENANCE_FOLDER",
     "file_name",
     "parse_json",
@@ -39,6 +40,8 @@ MANIFEST = f"{PROVENANCE_FOLDER}/asset-provenance.json"
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest metadata file that is read."""
+MAX_DEPTH = 100
+"""Deepest nesting of a metadata file that is read."""
 
 
 def file_name(core_file: str) -> str:
@@ -49,10 +52,13 @@ def file_name(core_file: str) -> str:
 def read_bytes(path: Path) -> bytes:
     """Read a metadata file of another asset.
 
+    Pipelines stage their inputs as symlinks, so a link is followed, but only to a file that bears
+    the same name: one that leads to something else of the machine's is no metadata file.
+
     Raises
     ------
     ValueError
-        If it is not a regular file, or larger than :data:`MAX_BYTES`.
+        If it is not a regular file, larger than :data:`MAX_BYTES`, or a link to another name.
     OSError
         If it cannot be read.
     """
@@ -63,6 +69,8 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(
             f"{path} has {state.st_size} bytes; metadata files of at most {MAX_BYTES} are read"
         )
+    if path.is_symlink() and path.resolve().name != path.name:
+        raise ValueError(f"{path} is a link to a file of another name, {path.resolve()}")
     return path.read_bytes()
 
 
@@ -72,10 +80,11 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not JSON, or not an object; the message says in which line.
+        If it is not JSON, not an object, or nested deeper than :data:`MAX_DEPTH`; the message
+        says in which line where it can.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
@@ -84,6 +93,28 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not valid JSON: it is not UTF-8 text") from None
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply to be metadata") from None
+    except ValueError as error:  # a constant that is no JSON, or a number of too many digits
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds {type(value).__name__}, not a JSON object")
+    if _depth(value) > MAX_DEPTH:
+        raise ValueError(f"{path} is nested too deeply to be metadata: over {MAX_DEPTH} levels")
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which JSON does not know")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+    return depth

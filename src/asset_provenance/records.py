@@ -7,6 +7,7 @@ become AIND metadata once, at the end; nothing in this module knows how.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,7 @@ __all__ = [
     "ProcessRecord",
     "ProcessStatus",
     "asset_from_json",
+    "printable",
     "process_from_json",
     "to_json",
     "valid_text",
@@ -196,6 +198,12 @@ class AssetRecord:
 def valid_text(text: str) -> str:
     """Give text that every file can hold: of names that are no UTF-8, the bytes written out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(name: str | bytes) -> str:
+    """Give a name as text that neither a terminal, a log nor JSON stumbles over."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def to_json(record: InputRef | CodeRecord | ProcessRecord | AssetRecord) -> dict[str, JsonValue]:

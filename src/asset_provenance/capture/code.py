@@ -27,10 +27,10 @@ from asset_provenance.capture.distributions import (
     metadata_of,
     where_from,
 )
-from asset_provenance.capture.git import Git, WorkTree, printable
+from asset_provenance.capture.git import Git, WorkTree
 from asset_provenance.capture.gitfiles import find_root
 from asset_provenance.capture.given_code import version_or_commit
-from asset_provenance.records import CodeRecord
+from asset_provenance.records import CodeRecord, printable
 from asset_provenance.redaction import clean_url
 
 if TYPE_CHECKING:

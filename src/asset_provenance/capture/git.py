@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from asset_provenance.capture.gitfiles import OBJECT_ID, read_config, read_head
+from asset_provenance.records import printable
 from asset_provenance.redaction import clean_url, contains_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Git", "WorkTree", "printable"]
+__all__ = ["Git", "WorkTree"]
 
 _logger = logging.getLogger("asset_provenance")
 
@@ -191,12 +192,6 @@ class Git:
         digest = hashlib.sha256(patch).hexdigest()
         text += f": {_names(changed)}; the patch is not kept, {reason}"
         return f"{text}; its SHA-256 is {digest}"
-
-
-def printable(name: str | bytes) -> str:
-    """Give a file name as text that neither a terminal nor JSON stumbles over."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class _NoAnswerError(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 
 from asset_provenance.corefiles import DATA_DESCRIPTION, file_name, parse_json, read_bytes
 from asset_provenance.errors import UsageError
-from asset_provenance.records import InputRef, valid_text
+from asset_provenance.records import InputRef, printable, valid_text
 from asset_provenance.redaction import redact_json, redact_text
 
 __all__ = ["InputResolver", "ResolvedInput"]
@@ -187,7 +187,7 @@ class InputResolver:
             if folder in self._outside or _is_asset(folder):
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         if os.path.isdir(path):
-            return ResolvedInput(InputRef(name=valid_text(path.name)), path)
+            return ResolvedInput(InputRef(name=_told(path.name)), path)
         return ResolvedInput(InputRef(url=path.as_uri()))
 
     @staticmethod
@@ -199,7 +199,7 @@ class InputResolver:
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         first = root / parts[0]
         return ResolvedInput(
-            InputRef(name=valid_text(first.name)), first if os.path.isdir(first) else None
+            InputRef(name=_told(first.name)), first if os.path.isdir(first) else None
         )
 
     def _by_name(self, name: str) -> Path | None:
@@ -265,7 +265,7 @@ def _name_of(folder: Path) -> str:
         name = _described_name(path, state.st_mtime_ns, state.st_size)
     except (OSError, ValueError):
         name = None
-    return valid_text(name or folder.name)
+    return _told(name or folder.name)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -313,4 +313,4 @@ def _single(value: object, *, required: bool) -> InputRef:
 
 def _told(text: str) -> str:
     """Give a name or URL as it may stand in a record."""
-    return redact_text(valid_text(text))
+    return redact_text(printable(text))

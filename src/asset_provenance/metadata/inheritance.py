@@ -31,7 +31,7 @@ from asset_provenance.corefiles import (
 from asset_provenance.errors import ProvenanceError
 from asset_provenance.metadata import upgrade
 from asset_provenance.metadata.quiet import quiet
-from asset_provenance.records import InputRef
+from asset_provenance.records import InputRef, printable
 
 __all__ = [
     "CarriedFile",
@@ -45,6 +45,7 @@ __all__ = [
     "why_invalid",
 ]
 
+_ASSET_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\]{1,255}")
 _NEVER_INVENTED = ("project_name", "investigators", "funding_source")
 
 _log = logging.getLogger("asset_provenance")
@@ -139,6 +140,12 @@ def load_input(
             continue
         except (ValueError, OSError) as error:
             problems.append(f"input {ref.name}: {error}")
+    name = files[DATA_DESCRIPTION].data.get("name") if DATA_DESCRIPTION in files else None
+    if isinstance(name, str) and not _ASSET_NAME.fullmatch(name):
+        problems.append(
+            f"input {ref.name}: the name {printable(name[:100])!r} in its data_description.json "
+            "cannot be that of an asset"
+        )
     if not problems and upgrades:
         try:
             files = _upgraded(ref, folder, files, offline=offline)

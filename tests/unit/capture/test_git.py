@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from asset_provenance.capture.code import CodeIdentifier
-from asset_provenance.capture.git import printable
+from asset_provenance.records import printable
 
 if TYPE_CHECKING:
     from asset_provenance.records import CodeRecord
