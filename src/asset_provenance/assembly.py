@@ -109,7 +109,7 @@ def assemble(
         described = describe(plan, facts, inputs)
         built = build_processing(
             _written(plan, block, records, late),
-            _run(plan, facts, block, records, identifier),
+            _run(plan, facts, block, records, identifier, inherited),
             inherited,
         )
         quality = inheritance.merged_quality_control(inherited)
@@ -175,16 +175,28 @@ def _final_inputs(
             if is_declared or asset.subject_id is not None:
                 known.append(asset)
     if plan.inputs is not None:
-        names = {asset.name for asset in known} | {ref.name for ref in plan.references}
-        for name in dict.fromkeys(
-            ref.name for ref, _ in single_assets(plan, [(r, None) for r in used])
-        ):
-            if name and name not in names:
-                _log.warning(
-                    "asset %s was used, but is neither among the inputs nor the reference inputs",
-                    name,
-                )
+        _tell_use(plan, known, used, is_block=plan.process_type is not None or not records)
     return known
+
+
+def _tell_use(
+    plan: Plan, inputs: Sequence[InputAsset], used: Sequence[InputRef], *, is_block: bool
+) -> None:
+    """Warn where what was declared and what was used are not the same."""
+    declared = {asset.ref.identity for asset in inputs}
+    references = {ref.identity for ref in plan.references}
+    singles = {ref.identity for ref, _ in single_assets(plan, [(ref, None) for ref in used])}
+    for name in sorted(singles - declared - references):
+        _log.warning(
+            "asset %s was used, but is neither among the inputs nor the reference inputs", name
+        )
+    # The block's own process has all that was declared.
+    for name in () if is_block else sorted(declared - singles):
+        _log.warning(
+            "input %s was declared, but no process says that it used it: give the process "
+            "inputs=..., or the path as an argument",
+            name,
+        )
 
 
 def _written(
@@ -206,9 +218,14 @@ def _run(
     block: ProcessRecord,
     records: Sequence[ProcessRecord],
     identifier: CodeIdentifier,
+    inputs: Sequence[InputAsset],
 ) -> Run:
     main = identifier.of_main()
-    notes = []
+    notes = [
+        f"The metadata of input {asset.name} were upgraded from schema v1: {', '.join(upgraded)}."
+        for asset in inputs
+        if (upgraded := [file_name(name) for name, file in asset.files.items() if file.is_upgraded])
+    ]
     if records and plan.process_type is None:
         notes += _notes_of_run(block)
     if main is not None and any(not _same_code(record.code, main) for record in records):
@@ -259,10 +276,10 @@ def _carried(file: inheritance.CarriedFile) -> FileToWrite:
 
 
 def _tell_missing_outputs(plan: Plan, records: Iterable[ProcessRecord]) -> None:
-    for record in records:
-        for path in record.outputs:
-            if not os.path.exists(plan.output_dir / path):  # noqa: PTH110 - never raises
-                _log.warning("process %s names an output %s that is not there", record.name, path)
+    named = dict.fromkeys((record.name, path) for record in records for path in record.outputs)
+    for name, path in named:
+        if not os.path.exists(plan.output_dir / path):  # noqa: PTH110 - never raises
+            _log.warning("process %s names an output %s that is not there", name, path)
 
 
 def _tell_inheritance(facts: description.Facts, files: Sequence[FileToWrite]) -> None:

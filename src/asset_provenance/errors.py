@@ -34,17 +34,19 @@ class _ListedError(ProvenanceError):
         One line that says what could not be done.
     problems
         One text for each thing that is wrong, with the way to mend it.
+    advice
+        What holds for all of them.
     """
 
-    def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
+    def __init__(self, summary: str, problems: Sequence[str] = (), advice: str = "") -> None:
         self.problems: tuple[str, ...] = tuple(problems)
-        self._summary = summary
+        self._summary, self._advice = summary, advice
         lines = [summary, *("  - " + problem.replace("\n", "\n    ") for problem in self.problems)]
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join([*lines, advice] if advice else lines))
 
-    def __reduce__(self) -> tuple[type[_ListedError], tuple[str, tuple[str, ...]]]:
-        """Pickle with both arguments, so that the error survives the way between processes."""
-        return type(self), (self._summary, self.problems)
+    def __reduce__(self) -> tuple[type[_ListedError], tuple[str, tuple[str, ...], str]]:
+        """Pickle with its arguments, so that the error survives the way between processes."""
+        return type(self), (self._summary, self.problems, self._advice)
 
 
 class PreflightError(_ListedError):

@@ -88,7 +88,7 @@ def make_options(
         stage=_check_stage(stage, checked_type),
         inputs=several(inputs),
         outputs=_check_outputs(() if outputs is None else several(outputs)),
-        parameters=parameters,
+        parameters=_check_parameters(parameters),
         exclude=_names("exclude", exclude),
         redact=_names("redact", redact),
         code=_check_code(code),
@@ -154,6 +154,17 @@ def _check_outputs(outputs: Any) -> Any:
             if Path(os.path.normpath(os.fsdecode(path))).parts[:1] == (os.pardir,):
                 raise UsageError(f"output {path} lies outside the asset's output folder")
     return outputs
+
+
+def _check_parameters(parameters: object) -> object:
+    if isinstance(parameters, int | float | str | bytes | Collection) and not isinstance(
+        parameters, bool | Mapping
+    ):
+        raise UsageError(
+            "parameters must be True, False, a mapping, a function of the bound arguments or, for "
+            f"a block, a Namespace, dataclass or pydantic model, not {parameters!r:.80}"
+        )
+    return parameters
 
 
 def _check_code(code: object) -> CodeRecord | None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
+from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inheritance import InputAsset
 from asset_provenance.records import InputRef, JsonValue
-from asset_provenance.settings import Settings
+from asset_provenance.settings import Settings, user_file
 from asset_provenance.suggestions import did_you_mean
 
 __all__ = [
@@ -57,8 +58,8 @@ class Plan:
         Reference inputs.
     inherit
         ``"auto"``, ``"files"`` or ``"none"``.
-    problems
-        Everything that must be mended before the run can start.
+    problems, advice
+        Everything that must be mended before the run can start, and what holds for all of it.
     """
 
     process_name: str
@@ -75,6 +76,7 @@ class Plan:
     inherit: str = "auto"
     creation_time: datetime = _NOT_STARTED
     problems: list[str] = field(default_factory=list)
+    advice: str = ""
 
     @property
     def offline(self) -> bool:
@@ -112,6 +114,14 @@ class Plan:
 def check_folder(plan: Plan, *, overwrite: bool) -> None:
     """Finish what an earlier run was killed in writing, and find what stands in the way."""
     writer.roll_forward(plan.output_dir)
+    earlier = [path.parent for path in plan.output_dir.glob(f"{JOURNAL_FOLDER}/*/*.jsonl")]
+    if earlier:
+        _log.warning(
+            "%d earlier run(s) in %s ended without metadata; their records are kept in %s",
+            len(set(earlier)),
+            plan.output_dir,
+            plan.output_dir / JOURNAL_FOLDER,
+        )
     obstacles = [] if overwrite else writer.find_obstacles(plan.output_dir, plan.process_name)
     if obstacles:
         plan.problems.append(
@@ -144,6 +154,13 @@ def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
             )
 
 
+def _where_to_give() -> str:
+    return (
+        "Facts can also stand under [tool.asset-provenance] in pyproject.toml or\n"
+        f"asset-provenance.toml, or for all your runs in {user_file()}."
+    )
+
+
 def prepare(
     plan: Plan, *, inputs: Iterable[object] | None, reference_inputs: Iterable[object]
 ) -> None:
@@ -165,6 +182,7 @@ def prepare(
     if inputs is None:
         missing = description.missing_facts(plan.given, only=("experimenters",))
         plan.problems.extend(missing)
+        plan.advice = _where_to_give() if missing else ""
         return
     resolved = _resolved(plan, inputs)
     plan.groups = [ref for ref, _ in resolved]
@@ -183,10 +201,22 @@ def prepare(
         for asset in plan.inputs
         if asset.ref.identity in [ref.identity for ref in plan.references]
     )
+    plan.problems.extend(
+        f"the output folder {plan.output_dir} lies inside input {asset.name}; results belong "
+        "outside of what they were made from"
+        for asset in plan.inputs
+        if asset.folder is not None and plan.output_dir.is_relative_to(asset.folder)
+    )
     facts = all_facts(plan, plan.inputs)
+    is_unread = bool(plan.problems)
     plan.problems.extend(facts.problems[len(plan.given.problems) :])
-    plan.problems.extend(description.missing_facts(facts))
-    plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
+    missing = description.missing_facts(facts)
+    missing += description.check_base_name(plan.base_name, plan.inputs)
+    plan.problems.extend(missing)
+    if missing:
+        plan.advice = _where_to_give()
+    if missing and (is_unread or not_found):
+        plan.advice = f"What is missing may come with what could not be read. {plan.advice}"
     if plan.problems:
         plan.problems[:0] = not_found
         return

@@ -7,7 +7,6 @@ become AIND metadata once, at the end; nothing in this module knows how.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -197,12 +196,18 @@ class AssetRecord:
 
 def valid_text(text: str) -> str:
     """Give text that every file can hold: of names that are no UTF-8, the bytes written out."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    if text.isascii():
+        return text
+    try:
+        content = text.encode("utf-8", "surrogateescape")  # as Python reads names from the system
+    except UnicodeEncodeError:
+        content = text.encode("utf-8", "backslashreplace")
+    return content.decode("utf-8", "backslashreplace")
 
 
 def printable(name: str | bytes) -> str:
     """Give a name as text that neither a terminal, a log nor JSON stumbles over."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    text = valid_text(name) if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

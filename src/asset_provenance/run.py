@@ -118,6 +118,7 @@ class Run:
                 raise PreflightError(
                     f"the run {request.process_name} was not started; mend this first:",
                     plan.problems,
+                    plan.advice,
                 )
             self.parameters = self._block_parameters(arguments)
             self.journal = Journal(plan.output_dir)
@@ -273,7 +274,7 @@ class Run:
         except Exception as problem:
             # The results are worth more than their metadata: the program goes on to its own end.
             self.journal.close("the metadata could not be written")
-            told = problem if isinstance(problem, ProvenanceError) else type(problem).__name__
+            told = problem if isinstance(problem, ProvenanceError) else describe(problem)
             _log.error(
                 "the metadata of the run %s could not be written: %s",
                 self._request.process_name,
@@ -288,7 +289,7 @@ class Run:
                 if isinstance(problem, ProvenanceError):
                     raise
                 raise AssemblyError(
-                    "the metadata could not be written:", [repr(problem)]
+                    "the metadata could not be written:", [describe(problem)]
                 ) from problem
         else:
             self.journal.remove()

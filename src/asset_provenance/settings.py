@@ -17,7 +17,15 @@ from typing import Any
 
 from asset_provenance.suggestions import did_you_mean
 
-__all__ = ["DESCRIPTION_FACTS", "ENVIRONMENT_PREFIX", "FACTS", "Given", "Settings", "load_settings"]
+__all__ = [
+    "DESCRIPTION_FACTS",
+    "ENVIRONMENT_PREFIX",
+    "FACTS",
+    "Given",
+    "Settings",
+    "load_settings",
+    "user_file",
+]
 
 ENVIRONMENT_PREFIX = "ASSET_PROVENANCE_"
 TABLE = "asset-provenance"
@@ -116,7 +124,7 @@ def load_settings(
     script_folder: Path | None,
     environ: Mapping[str, str] | None = None,
     working_folder: Path | None = None,
-    user_file: Path | None = None,
+    own_file: Path | None = None,
 ) -> Settings:
     """Collect what was given, first source wins.
 
@@ -127,7 +135,7 @@ def load_settings(
     script_folder
         Folder of the main script, from where toml files are looked for upward; the working folder
         comes after it.
-    environ, working_folder, user_file
+    environ, working_folder, own_file
         Default: those of this program and its user.
 
     Returns
@@ -143,7 +151,7 @@ def load_settings(
     ]
     start = [script_folder, Path.cwd() if working_folder is None else working_folder]
     project_file = _nearest_file([folder for folder in start if folder is not None], problems)
-    files = (project_file, _user_file() if user_file is None else user_file)
+    files = (project_file, user_file() if own_file is None else own_file)
     layers += [_from_file(file, problems) for file in files if file is not None]
     given: dict[str, Given] = {}
     for layer in layers:
@@ -157,7 +165,8 @@ def load_settings(
     return Settings(given, problems)
 
 
-def _user_file() -> Path:
+def user_file() -> Path:
+    """Give the place of the user's own file of facts and options."""
     import platformdirs  # noqa: PLC0415 - imported when a run starts, not with the package
 
     return platformdirs.user_config_path(TABLE, appauthor=False) / FILE_NAME

@@ -374,8 +374,8 @@ def test_names_that_are_no_utf_8_are_written_out(data_root: Path) -> None:
         (asset.output_dir / name).write_text("x")
         with track_process("save", outputs=name) as process:
             process.add_note(f"see {name}")
-    assert read_json(RESULTS / "data_description.json")["source_data"] == ["odd\\udcff name"]
-    assert processes(RESULTS)["save"]["output_path"] == "odd\\udcff name"
+    assert read_json(RESULTS / "data_description.json")["source_data"] == ["odd\\xff name"]
+    assert processes(RESULTS)["save"]["output_path"] == "odd\\xff name"
 
 
 # The block
@@ -706,6 +706,17 @@ def test_every_missing_or_malformed_fact_is_told_in_one_error(data_root: Path) -
     ):
         assert said in text
     assert not RESULTS.exists()
+
+
+def test_results_never_go_into_an_input(raw: Path) -> None:
+    with pytest.raises(PreflightError, match=f"lies inside input {RAW}"):
+        DerivedAsset("tuning", inputs=raw, output_dir=raw / "derived", **PEOPLE).start()
+
+
+def test_an_input_that_no_process_used_is_told(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with DerivedAsset("tuning", inputs=raw, **PEOPLE):
+        double(1)
+    assert f"input {RAW} was declared, but no process says that it used it" in caplog.text
 
 
 def test_a_base_name_is_refused_where_the_raw_root_gives_the_name(raw: Path) -> None:

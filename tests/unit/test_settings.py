@@ -17,7 +17,7 @@ def load(
     script_folder: Path | None = None,
 ) -> Settings:
     return load_settings(
-        call or {}, script_folder=script_folder, environ=environ or {}, user_file=user_file
+        call or {}, script_folder=script_folder, environ=environ or {}, own_file=user_file
     )
 
 

@@ -94,7 +94,6 @@ class CodeIdentifier:
         self._files: dict[str, CodeRecord] = {}
         # Not by code object: those of two files that hold the same text compare equal.
         self._functions: dict[tuple[str, str | None], CodeRecord] = {}
-        self._warned: set[str] = set()
         self._lock = threading.RLock()
         _identifiers.add(self)
 
@@ -241,8 +240,8 @@ class CodeIdentifier:
         commit = given or commit
         if url.startswith("file://"):
             notes.append("the URL is a folder of one machine: others cannot reach it")
-            if url not in self._warned:
-                self._warned.add(url)
+            if url not in _warned:
+                _warned.add(url)
                 _logger.warning(
                     "others cannot reach the code in %s; put it under git with a remote, "
                     "or give its URL: ASSET_PROVENANCE_CODE_URL=https://...",
@@ -253,6 +252,8 @@ class CodeIdentifier:
         )
 
 
+_warned: set[str] = set()
+"""What this program has been told already, however many assets it opens."""
 _identifiers: weakref.WeakSet[CodeIdentifier] = weakref.WeakSet()
 
 

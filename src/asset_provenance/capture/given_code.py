@@ -81,7 +81,7 @@ def code_from_user(code: object) -> CodeRecord:
     if commit is not None and not COMMIT.fullmatch(commit):
         raise UsageError("code= has a commit_hash that is not 7 to 60 hexadecimal digits")
     url = clean_url(_text("url", given.get("url")) or "")
-    if not url:
+    if "/" not in url and ":" not in url:
         raise UsageError('code= has no URL; give for example "https://github.com/org/repo@v1.2"')
     return CodeRecord(url=url, **fields)
 

@@ -100,10 +100,10 @@ class InputResolver:
         process reads there or writes.
         """
         for value in arguments.values():
-            if isinstance(value, list | tuple):
-                candidates: Iterable[Any] = value[:_MOST_ITEMS]
-            else:
-                candidates = (value,)
+            candidates: Iterable[Any] = (value,)
+            # By type: asking a user's object for its class could run code of theirs.
+            if issubclass(type(value), list | tuple):
+                candidates = list(value[:_MOST_ITEMS])
             for candidate in candidates:
                 try:
                     found = self._find_path(candidate)
@@ -112,14 +112,14 @@ class InputResolver:
                 if found is not None:
                     yield found
 
-    def _find_path(self, value: object) -> ResolvedInput | None:
-        if isinstance(value, str):
+    def _find_path(self, value: Any) -> ResolvedInput | None:
+        if issubclass(type(value), str):
             if "/" not in value or len(value) > _LONGEST_PATH or "\0" in value:
                 return None
             if value.startswith("s3://"):
                 return self._resolve_s3(value)
             text = value
-        elif isinstance(value, os.PathLike):
+        elif issubclass(type(value), os.PathLike):
             text = _text_of(value)
         else:
             return None

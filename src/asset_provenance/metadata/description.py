@@ -210,10 +210,7 @@ def missing_facts(facts: Facts, *, only: Sequence[str] = _REQUIRED) -> list[str]
 
 def _ways(name: str) -> str:
     call, text = _EXAMPLES.get(name, (f'{name}="..."', "..."))
-    ways = (
-        f"give DerivedAsset(..., {call}), or {ENVIRONMENT_PREFIX}{name.upper()}={text!r}, "
-        f"or {name} in [tool.asset-provenance] of pyproject.toml or asset-provenance.toml"
-    )
+    ways = f"give {call}, or {ENVIRONMENT_PREFIX}{name.upper()}={text!r}"
     return f"{ways} ({_HINTS[name]})" if name in _HINTS else ways
 
 

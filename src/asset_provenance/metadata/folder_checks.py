@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-import importlib
 import math
 import os
 import warnings
@@ -27,8 +25,6 @@ from asset_provenance.corefiles import (
     CORE_FILES,
     DATA_DESCRIPTION,
     JOURNAL_FOLDER,
-    MANIFEST,
-    PROVENANCE_FOLDER,
     file_name,
     parse_json,
     read_bytes,
@@ -37,8 +33,7 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.metadata import checks
 from asset_provenance.metadata.checks import Finding
 from asset_provenance.metadata.quiet import quiet
-from asset_provenance.metadata.writer import MANIFEST_FORMAT
-from asset_provenance.redaction import REDACTED, contains_secret, is_secret_name, redact_text
+from asset_provenance.redaction import REDACTED, contains_secret
 
 __all__ = ["check_folder", "interrupted_writes"]
 

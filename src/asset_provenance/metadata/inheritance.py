@@ -53,10 +53,11 @@ _log = logging.getLogger("asset_provenance")
 
 @dataclass(frozen=True, slots=True)
 class CoreFile:
-    """A core metadata file of an input: its bytes, and what they say."""
+    """A core metadata file of an input: its bytes, what they say, and whether it was v1."""
 
     content: bytes
     data: Mapping[str, Any]
+    is_upgraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def _upgraded(
             # Where v1 had none, the upgrader invents "unknown" people and internal funding.
             invented = [name for name in _NEVER_INVENTED if not data.get(core_file, {}).get(name)]
             found = {name: value for name, value in found.items() if name not in invented}
-        kept.setdefault(core_file, CoreFile(content, found))
+        kept.setdefault(core_file, CoreFile(content, found, is_upgraded=True))
     _log.info("input %s has metadata of schema v1; they were upgraded", name)
     return kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ from contextlib import contextmanager
 __all__ = ["quiet"]
 
 _lock = threading.RLock()
+_schema_log = logging.getLogger("aind_data_schema")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore Python warnings inside; to be used around the schema's imports and models.
+    """Keep the schema quiet inside: its Python warnings, and what it logs.
 
     They concern the schema's own code, or faults of an input, which are told by our log. What our
     own metadata must not lack is looked at by :mod:`asset_provenance.metadata.checks`.
@@ -22,4 +24,9 @@ def quiet() -> Iterator[None]:
     # The filters are the whole program's: two of ours at once would restore each other's.
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        level = _schema_log.level
+        _schema_log.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            _schema_log.setLevel(level)

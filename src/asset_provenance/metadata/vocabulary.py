@@ -26,6 +26,7 @@ from aind_data_schema_models.registries import Registry
 from pydantic import BaseModel, ValidationError
 
 from asset_provenance.metadata.quiet import quiet
+from asset_provenance.records import valid_text
 from asset_provenance.redaction import clean_url, redact_json, redact_text
 
 __all__ = [
@@ -299,7 +300,7 @@ def pipeline(value: object) -> Code:
 
 def text(value: object) -> str:
     """Read text that is not empty."""
-    return _text(value, "text")
+    return _text(value, "it")
 
 
 def tag(value: object) -> str:
@@ -378,7 +379,7 @@ def _text(value: object, what: str) -> str:
         raise ValueError(f"{what} must be text, not {_shown(value)}")
     if not value.strip():
         raise ValueError(f"{what} is empty")
-    return redact_text(value.strip())
+    return redact_text(valid_text(value.strip()))
 
 
 def _is_date(value: str) -> bool:

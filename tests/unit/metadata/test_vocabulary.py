@@ -416,7 +416,7 @@ def test_a_pipeline_without_name_or_url_is_refused(value: Any, part: str) -> Non
     assert part in refusal(vocabulary.pipeline, value)
 
 
-@pytest.mark.parametrize(("read", "what"), [(vocabulary.text, "text"), (vocabulary.tag, "tag")])
+@pytest.mark.parametrize(("read", "what"), [(vocabulary.text, "it"), (vocabulary.tag, "tag")])
 def test_text_and_tags_are_not_empty(read: Callable[[Any], str], what: str) -> None:
     assert read(" reaching task ") == "reaching task"
     assert refusal(read, "  ") == f"{what} is empty"
