@@ -48,6 +48,7 @@ __all__ = ["Journal", "read_entries", "read_processes"]
 _SYNC_DELAY = 0.5
 """Seconds from a line to its being forced to the disk; the promise is one second."""
 
+_LONGEST_JOIN = 2.0
 _CLOSED = -1
 _COUNTS = ".counts"
 _PATCH = ".patch"
@@ -59,7 +60,8 @@ _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 class Journal:
     """The open journal of one run; every line is in the page cache when its method returns.
 
-    A journal that cannot be written (a full disk) says so once and lets the run go on.
+    A journal that cannot be written any more (a full disk, a folder that was removed) says so and
+    goes on in a folder of the user's; where that fails too, the run goes on without one.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ class Journal:
     """
 
     def __init__(self, output_dir: Path) -> None:
-        self.folder = output_dir / JOURNAL_FOLDER / os.urandom(6).hex()
+        self.run_folder = self.folder = output_dir / JOURNAL_FOLDER / os.urandom(6).hex()
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:
@@ -84,8 +86,11 @@ class Journal:
         self._lock = threading.RLock()
         self._failed = False
         self._syncer: _Syncer | None = None
+        self._asset: dict[str, Any] = {}
         self.counts: Callable[[], list[ProcessRecord]] = list
         """Gives the processes that repeated calls are, as far as they have come."""
+        self.history: Callable[[], list[ProcessRecord]] = list
+        """Gives all processes so far, for a journal that has to begin anew elsewhere."""
         self._open_file()
         _open_journals.add(self)
 
@@ -99,7 +104,8 @@ class Journal:
 
     def asset(self, record: AssetRecord) -> None:
         """Note what the run is."""
-        self._append({"kind": "asset", "version": RECORD_VERSION, **to_json(record)})
+        self._asset = {"kind": "asset", "version": RECORD_VERSION, **to_json(record)}
+        self._append(self._asset)
 
     def start(self, record: ProcessRecord) -> None:
         """Note that a process has started."""
@@ -116,12 +122,14 @@ class Journal:
     def close(self, reason: str) -> None:
         """Note why the run ended without metadata, and stop writing."""
         self._append({"kind": "close", "reason": reason})
+        self._notice_removal()
         self._stop()
 
     def remove(self) -> None:
         """Remove this run's folder; and the journals' folder, when nothing else is in it."""
         self._stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in {self.run_folder, self.folder}:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def of_other_writers(self) -> Iterator[ProcessRecord]:
         """Give the records of other processes of this run, for instance forked workers.
@@ -161,6 +169,7 @@ class Journal:
 
     def sync(self) -> None:
         """Write the counts of repeated calls, and force to the disk what has been written."""
+        self._notice_removal()
         with suppress(OSError):
             counts = [to_json(record) for record in self.counts()]
             if counts:
@@ -171,29 +180,67 @@ class Journal:
             os.fsync(self._file)
 
     def _append(self, entry: dict[str, Any]) -> None:
-        try:
-            line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-        except (TypeError, ValueError) as error:  # whatever it is, it must not end the user's run
-            _log.warning("an entry of the journal could not be written: %s", error)
-            return
+        line = _line(entry)
         with self._lock:
-            if self._failed:
+            if self._failed or not line:
                 return
             try:
-                # One write call a line: lines of threads and of a killed program stay whole.
-                written = os.write(self._file, line)
-                if written != len(line):
-                    raise OSError(None, "the line was written only in part")
+                self._write(line)
             except OSError as error:
-                self._failed = True
-                _log.warning(
-                    "the journal %s cannot be written (%s); the run goes on, but would be lost "
-                    "if it were killed",
-                    self.folder,
-                    error.strerror,
-                )
-                return
+                self._go_elsewhere(error.strerror or str(error))
+                with suppress(OSError):
+                    self._write(line)
             self._sync_soon()
+
+    def _write(self, line: bytes) -> None:
+        # One write call a line: lines of threads and of a killed program stay whole.
+        if os.write(self._file, line) != len(line):
+            raise OSError(None, "a line was written only in part")
+
+    def _notice_removal(self) -> None:
+        with self._lock, suppress(OSError):
+            if self._file != _CLOSED and os.fstat(self._file).st_nlink == 0:
+                self._go_elsewhere("it was removed")
+
+    def _go_elsewhere(self, reason: str) -> None:
+        """Begin the journal anew in the user's own folder, with all that it had."""
+        if self.folder != self.run_folder:
+            self._failed = True
+            return
+        import platformdirs  # noqa: PLC0415 - only when something is wrong
+
+        state = platformdirs.user_state_path("asset-provenance", appauthor=False)
+        elsewhere = state / "runs" / self.run_folder.name
+        try:
+            elsewhere.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(
+                elsewhere / f"{self.writer}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
+            )
+        except OSError as error:
+            self._failed = True
+            _log.warning(
+                "the journal %s cannot be written (%s), nor one in %s (%s): the run goes on, but "
+                "would be lost if it were killed",
+                self.folder,
+                reason,
+                elsewhere,
+                error.strerror,
+            )
+            return
+        with suppress(OSError):
+            os.close(self._file)
+        self._file, self.folder = descriptor, elsewhere
+        _log.warning(
+            "the journal %s cannot be written (%s); the record of the run goes on in %s",
+            self.run_folder,
+            reason,
+            elsewhere,
+        )
+        with suppress(OSError):
+            self._write(_line(self._asset))
+            for record in self.history():
+                kind = "start" if record.status is ProcessStatus.RUNNING else "end"
+                self._write(_line({"kind": kind, **to_json(record)}))
 
     def _sync_soon(self) -> None:
         if self._syncer is None or not self._syncer.is_pending:
@@ -248,8 +295,18 @@ class _Syncer(threading.Thread):
 
     def finish(self) -> None:
         self._wake.set()
-        if self is not threading.current_thread():
-            self.join()
+        # A signal handler may ask for this, while the thread it interrupted holds what this waits
+        # for; or before the thread has even begun.
+        if self is not threading.current_thread() and self.ident is not None:
+            self.join(_LONGEST_JOIN)
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    except (TypeError, ValueError) as error:  # whatever it is, it must not end the user's run
+        _log.warning("an entry of the journal could not be written: %s", error)
+        return b""
 
 
 def read_entries(path: Path) -> Iterator[dict[str, Any]]:

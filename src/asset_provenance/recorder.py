@@ -92,6 +92,7 @@ class Recorder:
         self._calls: dict[object, int] = {}
         self._repeats: dict[str, Repeat] = {}
         journal.counts = self._repeated
+        journal.history = self._all_records
         self.block = ActiveProcess(self, None, block)
         self._open[self.block._record.id] = self.block
         journal.start(self.block._record)
@@ -219,6 +220,10 @@ class Recorder:
     def _repeated(self) -> list[ProcessRecord]:
         with self.lock:
             return [repeat.record() for repeat in self._repeats.values()]
+
+    def _all_records(self) -> list[ProcessRecord]:
+        with self.lock:
+            return [*self._records, *(process._record for process in self._open.values())]
 
     def close(self, how: Outcome, running: Outcome) -> ProcessRecord:
         """Close the asset.

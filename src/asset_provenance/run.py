@@ -265,7 +265,10 @@ class Run:
             )
             self.name = assembled.name
             assembly.write(
-                self.plan, assembled, self.journal.folder, overwrite=self._request.overwrite
+                self.plan,
+                assembled,
+                self.journal.run_folder,
+                overwrite=self._request.overwrite,
             )
         except KeyboardInterrupt:
             self.journal.close("interrupted while the metadata were written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -194,3 +195,51 @@ def test_the_end_is_the_start_plus_the_time_that_passed(monkeypatch: pytest.Monk
     (record,) = asset.records
     assert record.end_date_time is not None
     assert record.start_date_time <= record.end_date_time
+
+
+def test_an_output_folder_that_is_removed_costs_neither_the_run_nor_its_record() -> None:
+    program = start("""
+        import glob, shutil
+        with DerivedAsset("t", **FACTS):
+            work(0)
+            shutil.rmtree("results")
+            work(0)
+            time.sleep(1)
+            print(glob.glob(os.environ["HOME"] + "/.local/state/asset-provenance/runs/*/*.jsonl"))
+    """)
+    out, err = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert ".jsonl" in out.splitlines()[-1]
+    assert "it was removed); the record of the run goes on in" in err
+    # The folder is made again for the metadata, and then nothing is kept elsewhere.
+    processing = json.loads(Path("results/processing.json").read_text())
+    assert [item["name"] for item in processing["data_processes"]] == ["work", "work_1"]
+    assert not list(Path(os.environ["HOME"]).glob(".local/state/asset-provenance/runs/*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to mount")
+def test_a_disk_that_fills_up_while_it_runs_costs_the_metadata_only(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.system(f"mount -t tmpfs -o size=256k tmpfs {disk} 2>/dev/null"):
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        program = start(f"""
+            with DerivedAsset("t", output_dir={str(disk)!r}, **FACTS):
+                work(0)
+                try:
+                    with open({str(disk / "big")!r}, "wb") as file:
+                        file.write(bytes(1_000_000))
+                except OSError:
+                    pass
+                work(0)
+            print("went on")
+        """)
+        out, err = program.communicate(timeout=30)
+        assert (program.returncode, out.splitlines()[-1]) == (0, "went on")
+        assert "No space left on device" in err
+        assert not list(disk.glob("*.json"))
+        kept = Path(err.split("the record of the run is kept in ")[1].split(":")[0])
+        assert "work" in b"".join(path.read_bytes() for path in kept.iterdir()).decode()
+    finally:
+        os.system(f"umount {disk}")

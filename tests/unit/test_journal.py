@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 
 from asset_provenance import ProcessRecord, StorageError
 from asset_provenance.journal import Journal, read_entries
-from asset_provenance.records import AssetRecord
+from asset_provenance.records import AssetRecord, ProcessStatus
 
 RECORD = ProcessRecord(
     id="x",
@@ -126,14 +127,49 @@ def test_a_folder_that_cannot_be_made_is_told() -> None:
         Journal(Path.cwd())
 
 
-def test_a_journal_on_a_full_disk_says_so_once_and_lets_the_run_go_on(
+def full(journal: Journal) -> None:
+    """Let every further write find a full disk."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), journal._file)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_journal_on_a_full_disk_goes_on_in_the_user_s_own_folder_with_all_it_had(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full")
     journal = Journal(Path.cwd())
-    os.dup2(os.open("/dev/full", os.O_WRONLY), journal._file)
+    journal.asset(AssetRecord("tuning", datetime(2026, 3, 2, tzinfo=UTC), "/results", "/data"))
+    ended = replace(RECORD, id="y", status=ProcessStatus.COMPLETED)
+    journal.history = lambda: [ended, RECORD]
+    full(journal)
     journal.start(RECORD)
     journal.end(RECORD)
-    assert caplog.text.count("cannot be written (No space left on device)") == 1
+    assert journal.folder.parent == Path(os.environ["HOME"]) / ".local/state/asset-provenance/runs"
+    assert kinds(journal) == ["asset", "end", "start", "start", "end"]
+    assert caplog.text.count("No space left on device") == 1
+    assert str(journal.folder) in caplog.text
+    journal.remove()
+    assert not journal.folder.exists()
+    assert not journal.run_folder.exists()
+
+
+def test_a_journal_whose_folder_is_removed_goes_on_in_the_user_s_own_folder() -> None:
+    journal = Journal(Path.cwd())
+    journal.asset(AssetRecord("tuning", datetime(2026, 3, 2, tzinfo=UTC), "/results", "/data"))
+    shutil.rmtree(journal.folder)
+    journal.end(RECORD)
+    journal.history = lambda: [replace(RECORD, status=ProcessStatus.COMPLETED)]
+    journal.close("failed")
+    assert kinds(journal) == ["asset", "end"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_where_no_journal_can_be_kept_the_run_goes_on_and_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/nowhere")
+    journal = Journal(Path.cwd())
+    full(journal)
+    journal.start(RECORD)
+    journal.end(RECORD)
+    assert caplog.text.count("would be lost if it were killed") == 1
     journal.remove()
