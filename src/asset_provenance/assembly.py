@@ -145,6 +145,9 @@ def assemble(
         "asset_provenance_version": importlib.metadata.version("asset-provenance"),
         "name": described.name,
         "process_name": plan.process_name,
+        "inherited_processes": [
+            name for name in built.processing.process_names if name in built.inherited
+        ],
     }
     return AssembledSet(described.name, tuple(files), header)
 

@@ -212,7 +212,7 @@ class Recorder:
         process = self.begin(parent, start)
         from asset_provenance.repeats import Repeat  # noqa: PLC0415 - as above
 
-        repeat = Repeat(process, context, variation, self.journal.later)
+        repeat = Repeat(process, variation, self.journal.later)
         with self.lock:
             self._repeats[process._record.id] = repeat
         return repeat

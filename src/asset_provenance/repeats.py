@@ -12,13 +12,21 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import (
+    Path,
+    PosixPath,
+    PurePath,
+    PurePosixPath,
+    PureWindowsPath,
+    WindowsPath,
+)
+from time import monotonic
 from typing import Any, NamedTuple
+from weakref import ref
 
 from asset_provenance.capture.objects import ARRAY_LIBRARIES, is_from
 from asset_provenance.process import COMPLETED, ActiveProcess, Outcome, outcome
@@ -41,24 +49,21 @@ Row = tuple[Any, ...]
 Describe = Callable[[Mapping[str, Any]], Mapping[str, JsonValue]]
 
 
-class _Array(tuple[str, Any]):
-    """Stands for an array in a row, which must not be held: its type and shape."""
-
-    __slots__ = ()
-
-
 def _plain(value: Any) -> Any:
-    """Give what tells a value from another and holds nothing of the user's; else ``_OTHER``."""
+    """Give what tells a value from another and holds nothing of the user's; else ``_OTHER``.
+
+    An array is its type and shape, a small mapping its items.
+    """
     kind = type(value)
-    if kind in _NUMBERS or value is None:
-        return value
     if kind is str:
         return value if len(value) <= _LONGEST_TEXT else _OTHER
-    if kind is dict:
-        is_small = len(value) <= 8 and all(type(item) in _SCALARS for item in value.values())
-        return tuple(value.items()) if is_small else _OTHER
     if _array_types.get(kind):
-        return _Array((kind.__name__, value.shape))
+        return kind, value.shape
+    if kind in _NUMBERS or value is None:
+        return value
+    if kind is dict:
+        is_small = len(value) <= 8 and _SCALARS.issuperset(map(type, value.values()))
+        return (dict, tuple(value.items())) if is_small else _OTHER
     if kind not in _array_types:
         is_array = is_from(kind, ARRAY_LIBRARIES) and kind.__name__ in _ARRAY_NAMES
         _array_types[kind] = is_array
@@ -139,11 +144,12 @@ class Variation:
             texts.append(text)
 
     def _text(self, name: str, value: Any) -> str:
-        if type(value) is _Array:
-            kind, shape = value
-            return f"{kind} of shape {shape}"
-        described = dict(value) if type(value) is tuple else value
-        return _short(self._describe({name: described}).get(name))
+        if type(value) is tuple:
+            kind, content = value
+            if kind is not dict:
+                return f"{kind.__name__} of shape {content}"
+            value = dict(content)
+        return _short(self._describe({name: value}).get(name))
 
     @property
     def constant(self) -> dict[str, JsonValue]:
@@ -177,8 +183,6 @@ class Repeat:
     ----------
     process
         Started with the first of them; the innermost process while one of them runs.
-    context
-        The variable that holds the innermost process.
     variation
         Of their parameters; None where those are not the arguments.
     changed
@@ -188,18 +192,16 @@ class Repeat:
     def __init__(
         self,
         process: ActiveProcess,
-        context: ContextVar[ActiveProcess | None],
         variation: Variation | None,
         changed: Callable[[], None],
     ) -> None:
         self.process = process
-        self._context = context
         self._variation = variation
         self._changed = changed
         self._is_told = False
         self._ended = self._failed = 0
         self._error: str | None = None
-        self._last = time.monotonic()
+        self._last = monotonic()
         self._rows: dict[tuple[str, ...], deque[Row]] = {}
         self._lock = threading.RLock()
 
@@ -217,7 +219,7 @@ class Repeat:
 
     def end(self, how: Outcome, *, at: float | None = None) -> None:
         """Count a call that has ended."""
-        now = time.monotonic() if at is None else at
+        now = monotonic() if at is None else at
         with self._lock:
             self._ended += 1
             self._last = max(self._last, now)
@@ -232,39 +234,17 @@ class Repeat:
             return self._rows.get(names)
         return self._rows.setdefault(names, deque())
 
-    def run(
-        self,
-        rows: deque[Row],
-        row: Row,
-        call: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Run and count an ordinary call, whose arguments are this row."""
-        token = self._context.set(self.process)
-        try:
-            result = call(*args, **kwargs)
-        except BaseException as error:
-            self.end(outcome(error))
-            raise
-        finally:
-            self._context.reset(token)
-        rows.append(row)
-        self._last = time.monotonic()
-        if not self._is_told:
-            self._tell()
-        elif len(rows) >= _MOST_ROWS:
-            with self._lock:
-                self._fold()
-        return result
-
     def _tell(self) -> None:
         if not self._is_told:
             self._is_told = True
             self._changed()
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """Count the rows, and take note of what is in them."""
+        with self._lock:
+            self._fold()
+
+    def _fold(self) -> None:
         for names, waiting in self._rows.items():
             rows = [waiting.popleft() for _ in range(len(waiting))]
             self._ended += len(rows)
@@ -303,10 +283,13 @@ class RepeatedCalls:
     ----------
     limit
         So many processes at most; calls that are like none of them are then one more together.
+    context
+        The variable that holds the innermost process.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, context: ContextVar[ActiveProcess | None]) -> None:
         self._limit = limit
+        self._set, self._reset = context.set, context.reset
         self._by_key: dict[Hashable, Repeat] = {}
         self._usual: _Usual | None = None
 
@@ -339,34 +322,76 @@ class RepeatedCalls:
         self._usual = None
         if rows is not None and len(names) == len(values):
             paths = frozenset(value for value in values if _is_path(value))
-            self._usual = _Usual(found, rows, len(args), tuple(kwargs), paths)
+            self._usual = _Usual(found, rows, len(args), tuple(kwargs), paths, {})
 
-    def usual(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Repeat, deque[Row], Row] | None:
-        """Give process, place and row of a call that is like the one before in form and paths."""
+    def run(
+        self,
+        other: Callable[[Any, Any, Any, Any], Any],
+        call: Callable[..., Any],
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run a call: the short way, if it is like the one before in form and paths, or another.
+
+        The short way is the whole cost of tracking in a long loop, and so is written out here.
+        """
         usual = self._usual
-        if (
-            usual is None
-            or len(args) != usual.positional
-            or (kwargs and tuple(kwargs) != usual.names)
-        ):
-            return None
-        if usual.names and not kwargs:
-            return None
+        if usual is None or len(args) != usual.positional:
+            return other(call, instance, args, kwargs)
+        row = args
+        if kwargs or usual.names or not _NUMBERS.issuperset(map(type, args)):
+            kept = self._row(usual, args, kwargs)
+            if kept is None:
+                return other(call, instance, args, kwargs)
+            row = kept
+        repeat, rows = usual.repeat, usual.rows
+        token = self._set(repeat.process)
+        try:
+            result = call(*args, **kwargs)
+        except BaseException as error:
+            repeat.end(outcome(error))
+            raise
+        finally:
+            self._reset(token)
+        rows.append(row)
+        repeat._last = monotonic()
+        if not repeat._is_told:
+            repeat._tell()
+        elif len(rows) >= _MOST_ROWS:
+            repeat.fold()
+        return result
+
+    @staticmethod
+    def _row(usual: _Usual, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Row | None:
+        """Give what is kept of the arguments; None for a call of another form or other paths."""
+        if kwargs or usual.names:
+            if tuple(kwargs) != usual.names:
+                return None
+            args = (*args, *kwargs.values())
         row = []
-        for value in (*args, *kwargs.values()) if kwargs else args:
-            if type(value) not in _NUMBERS:
-                if _is_path(value):
-                    if value not in usual.paths:
-                        return None
-                    value = str(value)  # noqa: PLW2901
-                else:
-                    value = _plain(value)  # noqa: PLW2901
-                    if value is _OTHER:
-                        return None
-            row.append(value)
-        return usual.repeat, usual.rows, tuple(row)
+        for value in args:
+            kind = type(value)
+            if kind in _NUMBERS:
+                row.append(value)
+                continue
+            known = usual.arrays.get(kind)
+            if known is not None and known[0]() is value:
+                row.append(known[1])
+                continue
+            if (kind is str and "/" in value) or kind in _path_types:
+                if value not in usual.paths:
+                    return None
+                row.append(str(value))
+                continue
+            plain = _plain(value)
+            if plain is _OTHER:
+                return None
+            if _array_types.get(kind):
+                # The same array in every call is the usual case, and its shape is not free.
+                usual.arrays[kind] = ref(value), plain
+            row.append(plain)
+        return tuple(row)
 
 
 class _Usual(NamedTuple):
@@ -377,7 +402,11 @@ class _Usual(NamedTuple):
     positional: int
     names: tuple[str, ...]
     paths: frozenset[Any]
+    arrays: dict[type, tuple[ref[Any], Any]]
+
+
+_path_types = frozenset({PurePath, PurePosixPath, PureWindowsPath, Path, PosixPath, WindowsPath})
 
 
 def _is_path(value: Any) -> bool:
-    return "/" in value if type(value) is str else isinstance(value, PurePath)
+    return "/" in value if type(value) is str else type(value) in _path_types

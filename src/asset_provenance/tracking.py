@@ -250,17 +250,17 @@ def _decorate(options: Options, function: Any) -> Any:
     check_callable(plain)
     call = _Call(options, plain)
 
+    recorders, innermost_here = open_recorders, context.get
+
+    # Every call of every tracked function comes this way, also where nothing is recorded.
     def tracked(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        if not open_recorders:
+        if not recorders:
             return wrapped(*args, **kwargs)
-        parent = context.get()
+        parent = innermost_here()
         if parent is not None and not parent._ended:
             calls = parent._repeats.get(call)
             if calls is not None:
-                usual = calls.usual(args, kwargs)
-                if usual is not None:
-                    repeat, rows, row = usual
-                    return repeat.run(rows, row, wrapped, args, kwargs)
+                return calls.run(call, wrapped, instance, args, kwargs)
         return call(wrapped, instance, args, kwargs)
 
     return _Tracked(function, tracked)
@@ -348,7 +348,7 @@ class _Call:
         if calls is None:
             from asset_provenance.repeats import RepeatedCalls  # noqa: PLC0415 - for many calls
 
-            calls = RepeatedCalls(recorder.max_repeats)
+            calls = RepeatedCalls(recorder.max_repeats, context)
             calls = cast("RepeatedCalls", parent._repeats.setdefault(self, calls))
         start = self._start(recorder, arguments)
         found = calls.find(
