@@ -30,17 +30,24 @@ def compile_binder(function: Callable[..., Any], *, skip_first: bool = False) ->
         has the name of another parameter goes under ``**name``.
     """
     try:
-        return _compile(_signature(function), function.__qualname__, skip_first)
+        return _compile(_signature(function), _name(function), skip_first)
     except Exception:  # noqa: BLE001 - `__signature__` may be anything
         return _bind_unknown
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     """Give the signature that calls must fit: a decorator's own, where it has one to show."""
-    own = inspect.signature(function, follow_wrapped=False)
-    kinds = [parameter.kind for parameter in own.parameters.values()]
-    passes_all_on = kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
-    return inspect.signature(function) if passes_all_on else own
+    try:
+        own = inspect.signature(function, follow_wrapped=False)
+    except ValueError:  # a wrapper written in C
+        return inspect.signature(function)
+    kinds = {parameter.kind for parameter in own.parameters.values()}
+    passes_on = kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return inspect.signature(function) if passes_on else own
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 class _Source(str):
