@@ -243,3 +243,20 @@ def test_a_disk_that_fills_up_while_it_runs_costs_the_metadata_only(tmp_path: Pa
         assert "work" in b"".join(path.read_bytes() for path in kept.glob("*.jsonl")).decode()
     finally:
         os.system(f"umount {disk}")
+
+
+def test_a_second_program_on_the_same_folder_is_refused_and_a_dead_one_is_no_hindrance() -> None:
+    first = start('with DerivedAsset("t", **FACTS): work()')
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = start('with DerivedAsset("t", **FACTS): pass')
+    _, err = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert "another run has the output folder" in err
+    first.kill()
+    first.communicate()
+    third = start('with DerivedAsset("t", **FACTS): pass')
+    _, err = third.communicate(timeout=30)
+    assert third.returncode == 0
+    assert "1 earlier run(s) in" in err
+    assert Path("results/processing.json").exists()
