@@ -187,7 +187,7 @@ def faults_of_settings(block: Block) -> list[str]:
         environ = dict(pair.split("=", 1) for pair in told.decode().split("\0") if pair)
         environ = {name: value for name, value in environ.items() if name.startswith("ASSET_")}
     settings = load_settings(
-        {}, script_folder=None, environ=environ, working_folder=nowhere, user_file=file
+        {}, script_folder=None, environ=environ, working_folder=nowhere, own_file=file
     )
     facts = given_facts(settings)
     nothing = [] if facts.values else ["nothing was given"]
