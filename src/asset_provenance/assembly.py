@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.corefiles import DATA_DESCRIPTION, PROVENANCE_FOLDER, file_name
 from asset_provenance.errors import AssemblyError
@@ -39,7 +38,7 @@ class AssembledSet:
     header: Mapping[str, Any]
 
 
-def write(plan: Plan, assembled: AssembledSet, run_folder: Path, *, overwrite: bool) -> None:
+def write(output_dir: Path, assembled: AssembledSet, run_folder: Path, *, overwrite: bool) -> None:
     """Write an assembled set, all its files at once.
 
     Raises
@@ -48,10 +47,10 @@ def write(plan: Plan, assembled: AssembledSet, run_folder: Path, *, overwrite: b
         If one of them cannot be written; then none has appeared.
     """
     writer.write_set(
-        plan.output_dir,
+        output_dir,
         run_folder,
         assembled.files,
-        header=assembled.header,
+        header={**assembled.header, "run": run_folder.name},
         overwrite=overwrite,
     )
 
@@ -63,7 +62,6 @@ def assemble(
     *,
     late_inputs: Sequence[ResolvedInput],
     folders: Mapping[str, Path],
-    identifier: CodeIdentifier,
     patches: Mapping[str, bytes],
 ) -> AssembledSet:
     """Turn the records of a run into the asset's files.
@@ -80,10 +78,8 @@ def assemble(
         Inputs that were added to the run while it ran.
     folders
         Where inputs were found, by name.
-    identifier
-        What was found out about code.
     patches
-        Uncommitted changes that other processes of the run found, by commit.
+        Uncommitted changes of the code that ran, by commit.
 
     Returns
     -------
@@ -109,7 +105,7 @@ def assemble(
         described = describe(plan, facts, inputs)
         built = build_processing(
             _written(plan, block, records, late),
-            _run(plan, facts, block, records, identifier, inherited),
+            _run(plan, facts, block, records, inherited),
             inherited,
         )
         quality = inheritance.merged_quality_control(inherited)
@@ -127,10 +123,9 @@ def assemble(
     if quality is not None:
         files.append(FileToWrite(file_name("quality_control"), _dumped(quality)))
     files += [FileToWrite(path, content) for path, content in built.refused.items()]
-    found = dict(patches) | {patch.commit_hash: patch.content for patch in identifier.patches}
     files += [
         FileToWrite(f"{PROVENANCE_FOLDER}/uncommitted-{commit}.patch", content)
-        for commit, content in found.items()
+        for commit, content in patches.items()
     ]
     for file in files:
         if len(file.content) > _SCHEMA_SIZE_LIMIT and file.inherited_from is None:
@@ -220,10 +215,9 @@ def _run(
     facts: description.Facts,
     block: ProcessRecord,
     records: Sequence[ProcessRecord],
-    identifier: CodeIdentifier,
     inputs: Sequence[InputAsset],
 ) -> Run:
-    main = identifier.of_main()
+    main = plan.main_code
     notes = [
         f"The metadata of input {asset.name} were upgraded from schema v1: {', '.join(upgraded)}."
         for asset in inputs

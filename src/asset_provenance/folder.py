@@ -14,7 +14,7 @@ from asset_provenance.errors import StorageError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["OutputFolder"]
+__all__ = ["OutputFolder", "is_taken"]
 
 _LOCK = "lock"
 
@@ -85,3 +85,23 @@ class OutputFolder:
         for folder in (self._journals, *self._made):
             with suppress(OSError):
                 folder.rmdir()
+
+
+def is_taken(path: Path) -> bool:
+    """Say whether a run has an output folder now; one that cannot be locked at all has none."""
+    import filelock  # noqa: PLC0415 - as above
+
+    place = path / JOURNAL_FOLDER / _LOCK
+    if not place.exists():
+        return False
+    lock = filelock.FileLock(place, timeout=0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lock.acquire()
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False

@@ -9,6 +9,10 @@ for each process of the operating system that writes. A line is one JSON object 
     A process has started; everything known of it so far.
 ``end``
     A process has ended; its whole record.
+``input``
+    A primary input that was added while the run went on.
+``folder``
+    Where an input lies.
 ``signal``
     A signal has come; its name.
 ``close``
@@ -37,13 +41,21 @@ from asset_provenance.errors import StorageError
 from asset_provenance.records import (
     RECORD_VERSION,
     AssetRecord,
+    InputRef,
     ProcessRecord,
     ProcessStatus,
     process_from_json,
     to_json,
 )
 
-__all__ = ["Journal", "read_entries", "read_processes"]
+__all__ = [
+    "Journal",
+    "count_damaged",
+    "read_entries",
+    "read_patches",
+    "read_processes",
+    "user_journals",
+]
 
 _SYNC_DELAY = 0.5
 """Seconds from a line to its being forced to the disk; the promise is one second."""
@@ -86,7 +98,8 @@ class Journal:
         self._lock = threading.RLock()
         self._failed = False
         self._syncer: _Syncer | None = None
-        self._asset: dict[str, Any] = {}
+        self._facts: list[dict[str, Any]] = []
+        self._kept_patches: set[str] = set()
         self.counts: Callable[[], list[ProcessRecord]] = list
         """Gives the processes that repeated calls are, as far as they have come."""
         self.history: Callable[[], list[ProcessRecord]] = list
@@ -104,8 +117,15 @@ class Journal:
 
     def asset(self, record: AssetRecord) -> None:
         """Note what the run is."""
-        self._asset = {"kind": "asset", "version": RECORD_VERSION, **to_json(record)}
-        self._append(self._asset)
+        self._append_fact({"kind": "asset", "version": RECORD_VERSION, **to_json(record)})
+
+    def input(self, ref: InputRef) -> None:
+        """Note a primary input that is added while the run goes on."""
+        self._append_fact({"kind": "input", **to_json(ref)})
+
+    def input_folder(self, name: str, folder: Path) -> None:
+        """Note where an input lies."""
+        self._append_fact({"kind": "folder", "name": name, "path": str(folder)})
 
     def start(self, record: ProcessRecord) -> None:
         """Note that a process has started."""
@@ -150,16 +170,18 @@ class Journal:
                     )
 
     def keep_patches(self, patches: Iterable[Any]) -> None:
-        """Keep patches of uncommitted changes, for the process that writes the metadata."""
+        """Keep patches of uncommitted changes, for whoever writes the metadata."""
         for patch in patches:
-            path = self.folder / f"{patch.commit_hash}{_PATCH}"
-            if not path.exists():
+            if patch.commit_hash not in self._kept_patches:
+                self._kept_patches.add(patch.commit_hash)
                 with suppress(OSError):
-                    path.write_bytes(patch.content)
+                    part = self.folder / f"{self.writer}-{patch.commit_hash}.part"
+                    part.write_bytes(patch.content)
+                    part.replace(self.folder / f"{patch.commit_hash}{_PATCH}")
 
     def patches(self) -> dict[str, bytes]:
-        """Give the patches that other processes of this run have kept, by commit."""
-        return {path.stem: path.read_bytes() for path in self.folder.glob(f"*{_PATCH}")}
+        """Give the patches that the processes of this run have kept, by commit."""
+        return read_patches(self.folder)
 
     def later(self) -> None:
         """Have the counts of repeated calls written within the second."""
@@ -178,6 +200,10 @@ class Journal:
                 part.write_text(json.dumps(counts))
                 part.replace(path)  # whole at any moment, however often it is written
             os.fsync(self._file)
+
+    def _append_fact(self, entry: dict[str, Any]) -> None:
+        self._facts.append(entry)
+        self._append(entry)
 
     def _append(self, entry: dict[str, Any]) -> None:
         line = _line(entry)
@@ -207,10 +233,7 @@ class Journal:
         if self.folder != self.run_folder:
             self._failed = True
             return
-        import platformdirs  # noqa: PLC0415 - only when something is wrong
-
-        state = platformdirs.user_state_path("asset-provenance", appauthor=False)
-        elsewhere = state / "runs" / self.run_folder.name
+        elsewhere = user_journals() / self.run_folder.name
         try:
             elsewhere.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(
@@ -230,6 +253,7 @@ class Journal:
         with suppress(OSError):
             os.close(self._file)
         self._file, self.folder = descriptor, elsewhere
+        self._kept_patches.clear()
         _log.warning(
             "the journal %s cannot be written (%s); the record of the run goes on in %s",
             self.run_folder,
@@ -237,7 +261,8 @@ class Journal:
             elsewhere,
         )
         with suppress(OSError):
-            self._write(_line(self._asset))
+            for fact in self._facts:
+                self._write(_line(fact))
             for record in self.history():
                 kind = "start" if record.status is ProcessStatus.RUNNING else "end"
                 self._write(_line({"kind": kind, **to_json(record)}))
@@ -301,6 +326,13 @@ class _Syncer(threading.Thread):
             self.join(_LONGEST_JOIN)
 
 
+def user_journals() -> Path:
+    """Give the folder of the user's where journals go on that an output folder does not take."""
+    import platformdirs  # noqa: PLC0415 - only when something is wrong
+
+    return platformdirs.user_state_path("asset-provenance", appauthor=False) / "runs"
+
+
 def _line(entry: dict[str, Any]) -> bytes:
     try:
         return json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
@@ -311,17 +343,31 @@ def _line(entry: dict[str, Any]) -> bytes:
 
 def read_entries(path: Path) -> Iterator[dict[str, Any]]:
     """Give the entries of one journal file; a line that a kill cut short is left out."""
+    return (entry for entry in _read_lines(path) if entry is not None)
+
+
+def count_damaged(path: Path) -> int:
+    """Count the lines of a journal file that a kill cut short, or a power cut lost."""
+    return sum(entry is None for entry in _read_lines(path))
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any] | None]:
     try:
         content = path.read_bytes()
     except OSError:
         return
     for line in content.split(b"\n"):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            yield entry
+        if line:
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                entry = None
+            yield entry if isinstance(entry, dict) else None
+
+
+def read_patches(folder: Path) -> dict[str, bytes]:
+    """Give the patches that were kept in the folder of a run, by commit."""
+    return {path.stem: path.read_bytes() for path in folder.glob(f"*{_PATCH}")}
 
 
 def read_processes(path: Path) -> tuple[list[ProcessRecord], list[ProcessRecord]]:

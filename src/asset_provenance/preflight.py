@@ -16,7 +16,7 @@ from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inheritance import InputAsset
-from asset_provenance.records import InputRef, JsonValue
+from asset_provenance.records import CodeRecord, InputRef, JsonValue, to_json
 from asset_provenance.settings import Settings, user_file
 from asset_provenance.suggestions import did_you_mean
 
@@ -58,6 +58,8 @@ class Plan:
         Reference inputs.
     inherit
         ``"auto"``, ``"files"`` or ``"none"``.
+    main_code
+        The program's main script.
     problems, advice
         Everything that must be mended before the run can start, and what holds for all of it.
     """
@@ -75,6 +77,7 @@ class Plan:
     references: list[InputRef] = field(default_factory=list)
     inherit: str = "auto"
     creation_time: datetime = _NOT_STARTED
+    main_code: CodeRecord | None = None
     problems: list[str] = field(default_factory=list)
     advice: str = ""
 
@@ -107,6 +110,12 @@ class Plan:
             "base_name": self.base_name,
             "process_type": self.process_type,
             "inherit": self.inherit,
+            "main_code": None if self.main_code is None else to_json(self.main_code),
+            "folders": {
+                asset.name: str(asset.folder)
+                for asset in self.inputs or ()
+                if asset.folder is not None
+            },
             "facts": {name: _plain(value) for name, value in self.given.values.items()},
         }
 
@@ -117,10 +126,11 @@ def check_folder(plan: Plan, *, overwrite: bool) -> None:
     earlier = [path.parent for path in plan.output_dir.glob(f"{JOURNAL_FOLDER}/*/*.jsonl")]
     if earlier:
         _log.warning(
-            "%d earlier run(s) in %s ended without metadata; their records are kept in %s",
+            "%d earlier run(s) in %s ended without metadata; see them with: "
+            "asset-provenance recover %s",
             len(set(earlier)),
             plan.output_dir,
-            plan.output_dir / JOURNAL_FOLDER,
+            plan.output_dir,
         )
     obstacles = [] if overwrite else writer.find_obstacles(plan.output_dir, plan.process_name)
     if obstacles:
@@ -155,9 +165,12 @@ def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
 
 
 def _where_to_give() -> str:
+    own = user_file()
+    if own.is_relative_to(Path.home()):
+        own = Path("~") / own.relative_to(Path.home())
     return (
         "Facts can also stand under [tool.asset-provenance] in pyproject.toml or\n"
-        f"asset-provenance.toml, or for all your runs in {user_file()}."
+        f"asset-provenance.toml, or for all your runs in {own}."
     )
 
 
@@ -184,6 +197,7 @@ def prepare(
         plan.problems.extend(missing)
         plan.advice = _where_to_give() if missing else ""
         return
+    told = len(plan.problems)
     resolved = _resolved(plan, inputs)
     plan.groups = [ref for ref, _ in resolved]
     plan.inputs = []
@@ -196,6 +210,7 @@ def prepare(
             plan.resolver.know(folder)
         elif not problems:
             not_found.append(_not_found(plan, asset.name))
+    is_unread = len(plan.problems) > told or bool(plan.settings.problems)
     plan.problems.extend(
         f"input {asset.name} is given both as an input and as a reference input"
         for asset in plan.inputs
@@ -208,7 +223,6 @@ def prepare(
         if asset.folder is not None and plan.output_dir.is_relative_to(asset.folder)
     )
     facts = all_facts(plan, plan.inputs)
-    is_unread = bool(plan.problems)
     plan.problems.extend(facts.problems[len(plan.given.problems) :])
     missing = description.missing_facts(facts)
     missing += description.check_base_name(plan.base_name, plan.inputs)
@@ -216,7 +230,7 @@ def prepare(
     if missing:
         plan.advice = _where_to_give()
     if missing and (is_unread or not_found):
-        plan.advice = f"What is missing may come with what could not be read. {plan.advice}"
+        plan.advice = f"What is missing may come with what could not be read.\n{plan.advice}"
     if plan.problems:
         plan.problems[:0] = not_found
         return

@@ -95,7 +95,7 @@ class Recorder:
         journal.history = self._all_records
         self.block = ActiveProcess(self, None, block)
         self._open[self.block._record.id] = self.block
-        journal.start(self.block._record)
+        self._journal_start(self.block)
 
     @property
     def records(self) -> tuple[ProcessRecord, ...]:
@@ -107,6 +107,11 @@ class Recorder:
     def folders(self) -> Mapping[str, Path]:
         """The root folder of each input seen so far that has one, by asset name."""
         return dict(self._folders)
+
+    @property
+    def patches(self) -> dict[str, bytes]:
+        """Uncommitted changes of the code seen so far, by commit."""
+        return {patch.commit_hash: patch.content for patch in self.identifier.patches}
 
     def next_id(self) -> str:
         """Give an identifier that no other process of this run has."""
@@ -135,7 +140,10 @@ class Recorder:
 
     def _remember(self, found: ResolvedInput) -> None:
         if found.ref is not None and found.ref.name and found.folder is not None:
-            self._folders.setdefault(found.ref.name, found.folder)
+            name = found.ref.name
+            if name not in self._folders:
+                self._folders[name] = found.folder
+                self.journal.input_folder(name, found.folder)
 
     def output_path(self, path: str | os.PathLike[str]) -> str:
         """Give a path relative to the output folder, in POSIX form.
@@ -176,8 +184,13 @@ class Recorder:
         process = ActiveProcess(self, parent, start)
         with self.lock:
             self._open[process._record.id] = process
-        self.journal.start(process._record)
+        self._journal_start(process)
         return process
+
+    def _journal_start(self, process: ActiveProcess) -> None:
+        # Whoever writes the metadata in the end may not have seen what this process found.
+        self.journal.keep_patches(self.identifier.patches)
+        self.journal.start(process._record)
 
     def end(self, process: ActiveProcess, how: Outcome, *, at: float | None = None) -> None:
         """End a process, now or at an earlier moment of the monotonic clock."""
@@ -196,9 +209,6 @@ class Recorder:
         if process is not self.block:
             self._records.append(record)
         self.journal.end(record)
-        if os.getpid() != self.process_id:
-            # The parent that writes the metadata has not seen what this process found of the code.
-            self.journal.keep_patches(self.identifier.patches)
 
     def count_call(self, call: object) -> int:
         """Count a call of a function; give how many came before."""

@@ -7,7 +7,7 @@ become AIND metadata once, at the end; nothing in this module knows how.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,8 @@ __all__ = [
     "ProcessRecord",
     "ProcessStatus",
     "asset_from_json",
+    "code_from_json",
+    "inputs_from_json",
     "printable",
     "process_from_json",
     "to_json",
@@ -260,15 +262,37 @@ def process_from_json(data: Mapping[str, Any]) -> ProcessRecord:
     if "status" in fields:
         fields["status"] = ProcessStatus(fields["status"])
     if "code" in fields:
-        code = dict(fields["code"])
-        code["notes"] = tuple(code.get("notes", ()))
-        fields["code"] = CodeRecord(**code)
+        fields["code"] = code_from_json(fields["code"])
     if "inputs" in fields:
-        fields["inputs"] = _inputs(fields["inputs"])
+        fields["inputs"] = inputs_from_json(fields["inputs"])
     for name in ("reads", "outputs", "notes"):
         if name in fields:
             fields[name] = tuple(fields[name])
     return ProcessRecord(**fields)
+
+
+def code_from_json(data: Mapping[str, Any]) -> CodeRecord:
+    """Read back what :func:`to_json` made of a :class:`CodeRecord`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the data are not of that form.
+    """
+    return CodeRecord(**{**data, "notes": tuple(data.get("notes", ()))})
+
+
+def inputs_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[InputRef, ...]:
+    """Read back what :func:`to_json` made of several :class:`InputRef`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the data are not of that form.
+    """
+    return tuple(
+        InputRef(**{**item, "assets": inputs_from_json(item.get("assets", []))}) for item in items
+    )
 
 
 def asset_from_json(data: Mapping[str, Any]) -> AssetRecord:
@@ -283,7 +307,7 @@ def asset_from_json(data: Mapping[str, Any]) -> AssetRecord:
     fields["creation_time"] = _time(fields["creation_time"])
     for name in ("inputs", "reference_inputs"):
         if name in fields:
-            fields[name] = _inputs(fields[name])
+            fields[name] = inputs_from_json(fields[name])
     return AssetRecord(**fields)
 
 
@@ -292,7 +316,3 @@ def _time(text: str) -> datetime:
     if value.tzinfo is None:
         raise ValueError(f"a time without a time zone: {text}")
     return value
-
-
-def _inputs(items: list[dict[str, Any]]) -> tuple[InputRef, ...]:
-    return tuple(InputRef(**{**item, "assets": _inputs(item.get("assets", []))}) for item in items)

@@ -177,8 +177,9 @@ class Run:
 
     def _record(self, arguments: Arguments, file: str) -> Recorder:
         plan, request, function = self.plan, self._request, self._function
-        self.journal.asset(_asset_record(plan))
         identifier = plan.identifier()
+        plan.main_code = identifier.of_main()
+        self.journal.asset(_asset_record(plan))
         process_type = request.process_type or "Analysis"
         roots = str(plan.data_root), str(plan.output_dir)
         return Recorder(
@@ -205,6 +206,9 @@ class Run:
         found = [self.recorder.resolve(ref) for ref in refs]
         self.recorder.block.add_inputs(*refs)
         self._late_inputs.extend(found)
+        for item in found:
+            if item.ref is not None:
+                self.journal.input(item.ref)
         preflight.warn_of_changed_case(self.plan, found)
 
     def close(self, error: BaseException | None) -> None:
@@ -243,11 +247,13 @@ class Run:
         self.journal.close(block.status)
         earlier = (self.output_dir / MANIFEST).exists()
         _log.warning(
-            "the run %s %s, so no metadata were written; its record is kept in %s%s",
+            "the run %s %s, so no metadata were written; its record is kept in %s%s; see what can "
+            "be made of it with: asset-provenance recover %s",
             self._request.process_name,
             "failed" if block.status is ProcessStatus.FAILED else "was interrupted",
             self.journal.folder,
             " (the metadata in the output folder are of an earlier run)" if earlier else "",
+            self.output_dir,
         )
 
     def _write(self, block: ProcessRecord, *, is_raising: bool) -> None:
@@ -260,12 +266,11 @@ class Run:
                 self.recorder.records,
                 late_inputs=self._late_inputs,
                 folders=self.recorder.folders,
-                identifier=self.recorder.identifier,
-                patches=self.journal.patches(),
+                patches=self.journal.patches() | self.recorder.patches,
             )
             self.name = assembled.name
             assembly.write(
-                self.plan,
+                self.output_dir,
                 assembled,
                 self.journal.run_folder,
                 overwrite=self._request.overwrite,
@@ -284,9 +289,10 @@ class Run:
                 told,
             )
             _log.warning(
-                "the record of the run is kept in %s: mend what is said above and run again, or "
-                "write the metadata by hand from it",
+                "the record of the run is kept in %s: mend what is said above, and write the "
+                "metadata with: asset-provenance recover %s --accept-failed",
                 self.journal.folder,
+                self.output_dir,
             )
             if self._request.strict and not is_raising:
                 if isinstance(problem, ProvenanceError):
@@ -330,7 +336,7 @@ def _asset_record(plan: Plan) -> AssetRecord:
         creation_time=plan.creation_time,
         output_dir=str(plan.output_dir),
         data_root=str(plan.data_root),
-        inputs=None if plan.inputs is None else tuple(asset.ref for asset in plan.inputs),
+        inputs=None if plan.inputs is None else tuple(plan.groups),
         reference_inputs=tuple(plan.references),
         settings=plan.to_json(),
         host=socket.gethostname(),

@@ -24,6 +24,7 @@ __all__ = [
     "Given",
     "Settings",
     "load_settings",
+    "parse_text",
     "user_file",
 ]
 
@@ -122,6 +123,7 @@ def load_settings(
     call: Mapping[str, Any],
     *,
     script_folder: Path | None,
+    recorded: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     working_folder: Path | None = None,
     own_file: Path | None = None,
@@ -135,6 +137,8 @@ def load_settings(
     script_folder
         Folder of the main script, from where toml files are looked for upward; the working folder
         comes after it.
+    recorded
+        What a run was given that has ended; it comes after the call.
     environ, working_folder, own_file
         Default: those of this program and its user.
 
@@ -147,6 +151,7 @@ def load_settings(
     problems: list[str] = []
     layers: list[Mapping[str, Given]] = [
         {name: Given(value, "the call") for name, value in call.items() if value is not None},
+        {name: Given(value, "the run's record") for name, value in (recorded or {}).items()},
         _from_environment(os.environ if environ is None else environ, problems),
     ]
     start = [script_folder, Path.cwd() if working_folder is None else working_folder]
@@ -183,14 +188,20 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
             _log.warning("%s is not a setting%s", variable, did_you_mean(variable, known))
             continue
         try:
-            result[name] = Given(_parse_text(name, text.strip()), variable)
+            result[name] = Given(parse_text(name, text.strip()), variable)
         except ValueError as error:
             problems.append(f"{variable}: {error}")
     return result
 
 
-def _parse_text(name: str, text: str) -> Any:
-    """Read a value from an environment variable; lists are JSON or separated by semicolons."""
+def parse_text(name: str, text: str) -> Any:
+    """Read the value of a fact or option from text; lists are JSON or separated by semicolons.
+
+    Raises
+    ------
+    ValueError
+        If the text is not of that form.
+    """
     if name in FACTS and text[0] in "[{":
         try:
             value = json.loads(text)

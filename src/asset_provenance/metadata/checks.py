@@ -6,6 +6,7 @@ is looked at by :mod:`asset_provenance.metadata.folder_checks`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -176,7 +177,7 @@ def run_findings(
     if is_local:
         yield found(
             "warning",
-            f"the URL of its code is a folder of one machine, which others cannot reach: {code.url}",
+            f"its code is in a folder of one machine, where others cannot reach it: {code.url}",
             "put the code under git with a remote and run again, or give its URL: "
             "ASSET_PROVENANCE_CODE_URL=https://...",
         )
@@ -268,7 +269,7 @@ def order_findings(
     processes: Sequence[DataProcess], graph: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
     """Find processes that are not in the order of time, or follow one that came later."""
-    for before, after in zip(processes, processes[1:], strict=False):
+    for before, after in itertools.pairwise(processes):
         if after.start_date_time < before.start_date_time:
             yield Finding(
                 "error",

@@ -79,8 +79,8 @@ class Findings:
     def add(self, found: Finding) -> None:
         """Take a finding."""
         where = _shown(found.where)
-        texts = {name: _shown(getattr(found, name)) for name in ("file", "what", "mend")}
-        key = replace(found, where="", **texts)
+        file, what, mend = map(_shown, (found.file, found.what, found.mend))
+        key = Finding(found.severity, file, "", what, mend)
         if key not in self._places:
             self._counts[found.file] = self._counts.get(found.file, 0) + 1
             if self.is_full(found.file):
@@ -148,7 +148,8 @@ def schema_findings(
 
 def _words(fault: Mapping[str, Any]) -> tuple[str, str]:
     kind, field = fault["type"], str(fault["loc"][-1]) if fault["loc"] else ""
-    mend = MENDS.get(field)
+    # The nearest field around the place that is known here.
+    mend = next((MENDS[part] for part in reversed(fault["loc"]) if part in MENDS), None)
     if kind == "missing":
         return f"{field} is missing", mend or f'add "{field}"'
     if kind == "extra_forbidden":

@@ -1,0 +1,88 @@
+"""The command ``asset-provenance``: one file for each command, which parses, calls and prints.
+
+Exit status of every command: 0 when all is well, 1 when something was found wrong, 2 when the
+command could not be carried out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from asset_provenance.cli import check, recover
+from asset_provenance.cli.terminal import complain, say
+from asset_provenance.errors import ProvenanceError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="asset-provenance",
+    help="Record what an analysis did, and write and check the AIND metadata of its results.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command("check")(check.check)
+app.command("recover")(recover.recover)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from asset_provenance import __version__  # noqa: PLC0415 - looks it up when asked
+
+        say(f"asset-provenance {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take what stands before the command; with it, one command alone still has a name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; those of the command line when None.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What a terminal of few characters cannot show is written out, and ends no command.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="asset-provenance",
+            standalone_mode=False,
+        )
+    except ProvenanceError as error:
+        return complain(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads any more: leave nothing to flush
+        return 1
+    except Exception as error:  # noqa: BLE001 - a command never ends in a traceback
+        usage = getattr(error, "format_message", None)  # of the parser's own errors
+        if usage is not None:
+            return complain(f"{usage()}\nTry: asset-provenance --help")
+        return complain(f"this should not have happened: {type(error).__name__}: {error}")
+    return status if isinstance(status, int) else 0

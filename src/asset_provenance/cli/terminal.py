@@ -1,0 +1,64 @@
+"""How commands speak: text that comes from files stays text, and colour is for terminals."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from asset_provenance.redaction import redact_text
+
+__all__ = ["complain", "printable", "say", "say_json"]
+
+_MISUSE = 2
+
+
+def printable(text: str) -> str:
+    """Write out what a terminal would act upon, or not show: control characters and the like."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def say(text: str, *, style: str = "", indent: int = 0, error: bool = False) -> None:
+    """Print a line; on a terminal wrapped between words, so that paths stay whole.
+
+    Parameters
+    ----------
+    text
+        Whatever it holds, a terminal only shows it.
+    style
+        In the words of rich; seen on a terminal.
+    indent
+        Columns before the text.
+    error
+        Whether it goes to the standard error.
+    """
+    console = Console(stderr=error, markup=False, emoji=False, highlight=False)
+    margin = " " * indent
+    shown = margin + printable(text)
+    if console.is_terminal:
+        shown = textwrap.fill(
+            shown,
+            console.width,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    console.print(Text(shown, style=style), soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON, in ASCII."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def complain(text: str) -> int:
+    """Say why a command cannot be carried out, and give the exit status of that."""
+    for line in f"asset-provenance: {redact_text(text)}".split("\n"):
+        say(line, error=True)
+    return _MISUSE
