@@ -234,7 +234,9 @@ def _run(
         experimenters=facts.values["experimenters"],
         pipelines=facts.values.get("pipelines", ()),
         pipeline_name=facts.values.get("pipeline_name"),
-        fallback_code=main or CodeRecord(url=Path.cwd().as_uri(), notes=("The code is unknown.",)),
+        fallback_code=main
+        or block.code
+        or CodeRecord(url=Path.cwd().as_uri(), notes=("The code is unknown.",)),
         notes=notes,
     )
 

@@ -331,7 +331,7 @@ def _refusal(run: DeadRun, asset: AssetRecord, *, taken: bool) -> str | None:
         return f"it is still running, as process {asset.process_id}; wait until it has ended"
     if taken:
         return _TAKEN
-    if any((place / "commit.json").exists() for place in run.places):
+    if run.id in [begun.name for begun in written_set.interrupted_writes(run.output_dir)]:
         return (
             "it was killed while its metadata were put into place, which has to be finished first"
         )

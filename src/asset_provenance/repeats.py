@@ -340,7 +340,13 @@ class RepeatedCalls:
         if usual is None or len(args) != usual.positional:
             return other(call, instance, args, kwargs)
         row = args
-        if kwargs or usual.names or not _NUMBERS.issuperset(map(type, args)):
+        is_plain = not kwargs and not usual.names
+        if is_plain:
+            for value in args:
+                if type(value) not in _NUMBERS:
+                    is_plain = False
+                    break
+        if not is_plain:
             kept = self._row(usual, args, kwargs)
             if kept is None:
                 return other(call, instance, args, kwargs)

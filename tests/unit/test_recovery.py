@@ -6,7 +6,6 @@ import ctypes
 import faulthandler
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -20,6 +19,7 @@ import pytest
 from aind_data_schema.components.identifiers import CombinedData, DataAsset
 
 from asset_provenance import DerivedAsset, StorageError, UsageError, track_process
+from asset_provenance.cli import main
 from asset_provenance.deadruns import DeadRun, find_runs, finish_written
 from asset_provenance.metadata.writer import write_set
 from asset_provenance.recovery import read_assignments, recover
@@ -36,6 +36,11 @@ def double(x: int) -> int:
     return 2 * x
 
 
+@pytest.fixture(autouse=True)
+def _known_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSET_PROVENANCE_CODE_VERSION", "1.0")  # wherever the tests lie
+
+
 def plain(name: str = "tuning", **options: Any) -> DerivedAsset:
     given = {"inputs": (), "base_name": "b", **FACTS, **PEOPLE, **options}
     return DerivedAsset(name, **given)
@@ -46,6 +51,8 @@ def kill() -> None:
 
 
 def crash() -> None:
+    import resource
+
     faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.string_at(0)
@@ -614,6 +621,18 @@ def test_a_journal_that_went_on_in_the_users_own_folder_is_found() -> None:
     assert not run.places[0].exists()
 
 
+def test_a_journal_in_two_folders_is_one_run() -> None:
+    killed()
+    first = journal_file()
+    other = Path(os.environ["HOME"]) / ".local/state/asset-provenance/runs" / first.parent.name
+    shutil.copytree(first.parent, other)
+    first.write_bytes(first.read_bytes()[:-400])  # the disk was full
+    run = only_run()
+    assert run.places == (first.parent.absolute(), other)
+    assert list(accepted(run)) == ["double", "second"]
+    assert not other.exists()
+
+
 def test_several_runs_are_found_the_earliest_first() -> None:
     for day in (2, 1):
         killed(creation_time=f"2026-03-0{day}T00:00:00Z")
@@ -742,3 +761,112 @@ def test_a_run_that_somebody_else_recovered_meanwhile_is_gone() -> None:
     accepted(run)
     with pytest.raises(StorageError, match="is not there any more"):
         recover(run, accept_failed=True)
+
+
+# The command
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Give what carries out the command, with its exit status and all that it printed."""
+
+    def carry_out(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        status = main(["recover", *arguments])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return carry_out
+
+
+def test_the_command_shows_then_writes_then_has_nothing_to_do(command: Any) -> None:
+    killed()
+    run = only_run()
+    status, told = command("results")
+    assert status == 1
+    assert "It would become b_tuning_" in told
+    assert "completed   double" in told
+    assert "interrupted second" in told
+    line = f"asset-provenance recover {RESULTS.absolute()} --accept-failed --run {run.id}"
+    assert line in told
+    status, told = command("results", "--accept-failed")
+    assert status == 0
+    assert "Wrote b_tuning_" in told
+    before = tree()
+    assert command("results", "--accept-failed") == (0, "results: nothing to recover\n")
+    assert tree() == before
+
+
+def test_the_command_takes_missing_facts(command: Any) -> None:
+    def body() -> None:
+        with DerivedAsset("tuning", **PEOPLE):
+            kill()
+
+    in_child(body)
+    status, told = command("results", "--accept-failed")
+    assert status == 1
+    assert "- project_name is missing" in told
+    assert "Give facts with --set NAME=VALUE, and a base name with --base-name." in told
+    facts = {"project_name": "P", "investigators": "A B", "funding_source": "AI"}
+    given = [f"--set={name}={value}" for name, value in {**facts, "modalities": "ecephys"}.items()]
+    status, _ = command("results", "--accept-failed", *given, "--base-name", "b")
+    assert status == 0
+    validate_set(RESULTS)
+
+
+def test_the_command_writes_one_of_several_runs_that_is_named(command: Any) -> None:
+    for day in (1, 2):
+        killed(creation_time=f"2026-03-0{day}T00:00:00Z")
+    first, second = find_runs(RESULTS.absolute())
+    status, told = command("results", "--accept-failed")
+    assert (status, find_runs(RESULTS.absolute())) == (2, [first, second])
+    assert f"say which: --run {first.id} or --run {second.id}" in told
+    status, told = command("results", "--run", "x")
+    assert status == 2
+    assert f"there is no run x to recover; there are: {first.id}, {second.id}" in told
+    assert command("results", "--accept-failed", "--run", second.id)[0] == 1
+    assert find_runs(RESULTS.absolute()) == [first]
+
+
+def test_the_command_tells_why_a_run_cannot_be_recovered(command: Any) -> None:
+    killed()
+    change_head(version=99)
+    status, told = command("results", "--accept-failed")
+    assert status == 1
+    assert "It cannot be recovered: its record is of version 99" in told
+    status, told = command("results", "--accept-failed", "--run", only_run().id)
+    assert status == 2
+    assert "cannot be recovered: its record is of version 99" in told
+
+
+def test_the_command_finishes_a_set_first(command: Any) -> None:
+    name = stopped_while_written(1)
+    status, told = command("results")
+    assert status == 0
+    assert told == (f"run {name}: its metadata were put into place\nresults: nothing to recover\n")
+
+
+def test_the_command_gives_json(command: Any) -> None:
+    killed()
+    status, told = command("results", "--json")
+    (found,) = json.loads(told)["runs"]
+    assert (status, found["written"], found["refusal"], found["problems"]) == (1, False, None, [])
+    assert [item["status"] for item in found["processes"]] == ["completed", "interrupted"]
+    assert [item["path"] for item in found["files"]] == ["data_description.json", "processing.json"]
+    assert found["run"]["process_name"] == "tuning"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], "there is no folder nowhere"),
+        ([".", "--set", "x=1"], "'x' cannot be set"),
+        ([], "Missing argument 'DIR'"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_do(
+    command: Any, arguments: list[str], told: str
+) -> None:
+    status, printed = command(*arguments)
+    assert status == 2
+    assert told in printed

@@ -122,10 +122,11 @@ def _show(run: DeadRun, result: Recovery | None) -> None:
             say(f"{record.status:<11} {record.name}{whole}", indent=6)
     for problem in result.problems:
         say(f"- {problem}", indent=4, style="bold yellow")
-    if result.problems:
+    if result.assembled is None:
         say("Give facts with --set NAME=VALUE, and a base name with --base-name.", indent=4)
-        say(result.advice, indent=4)
-    elif not result.is_written:
+        if result.advice:
+            say(result.advice, indent=4)
+    elif not result.problems and not result.is_written:
         say(
             f"-> to write it: asset-provenance recover {shlex.quote(str(run.output_dir))} "
             f"--accept-failed --run {run.id}",
