@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar, Token
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -179,18 +180,27 @@ class Recorder:
         """Make values JSON-safe and free of secrets."""
         return self._safe_parameters(values, exclude=exclude, redact=redact, roots=self._roots)
 
-    def begin(self, parent: ActiveProcess, start: Start) -> ActiveProcess:
-        """Start a process inside another one; it is in the journal when this returns."""
+    def begin(self, parent: ActiveProcess, start: Start, *, told: str = "") -> ActiveProcess:
+        """Start a process inside another one; it is in the journal when this returns.
+
+        Parameters
+        ----------
+        parent, start
+            The process outside, and what is known of this one.
+        told
+            A note for the journal alone: what holds if nothing more comes to be known.
+        """
         process = ActiveProcess(self, parent, start)
         with self.lock:
             self._open[process._record.id] = process
-        self._journal_start(process)
+        self._journal_start(process, told)
         return process
 
-    def _journal_start(self, process: ActiveProcess) -> None:
+    def _journal_start(self, process: ActiveProcess, told: str = "") -> None:
         # Whoever writes the metadata in the end may not have seen what this process found.
         self.journal.keep_patches(self.identifier.patches)
-        self.journal.start(process._record)
+        record = process._record
+        self.journal.start(replace(record, notes=(*record.notes, told)) if told else record)
 
     def end(self, process: ActiveProcess, how: Outcome, *, at: float | None = None) -> None:
         """End a process, now or at an earlier moment of the monotonic clock."""
@@ -219,7 +229,8 @@ class Recorder:
 
     def repeat(self, parent: ActiveProcess, start: Start, variation: Variation | None) -> Repeat:
         """Start the one process that alike calls are."""
-        process = self.begin(parent, start)
+        told = f"Stands for further calls of {start.name}, of which none had been counted yet."
+        process = self.begin(parent, start, told=told)
         from asset_provenance.repeats import Repeat  # noqa: PLC0415 - as above
 
         repeat = Repeat(process, variation, self.journal.later)

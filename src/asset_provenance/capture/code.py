@@ -243,8 +243,8 @@ class CodeIdentifier:
             if url not in _warned:
                 _warned.add(url)
                 _logger.warning(
-                    "others cannot reach the code in %s; put it under git with a remote, "
-                    "or give its URL: ASSET_PROVENANCE_CODE_URL=https://...",
+                    "others cannot reach the code in %s; push it to a remote that they can "
+                    "reach, or give its URL: ASSET_PROVENANCE_CODE_URL=https://...",
                     url,
                 )
         return dataclasses.replace(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,10 +118,12 @@ def _show(run: DeadRun, result: Recovery | None) -> None:
             source = f" (of input {file.inherited_from})" if file.inherited_from else ""
             say(f"{file.path}{source}", indent=6)
     say("Its processes:", indent=4)
-    for record in (run.block, *run.records):
-        if record is not None:
-            whole = " (the run as a whole)" if record is run.block else ""
-            say(f"{record.status:<11} {record.name}{whole}", indent=6)
+    if run.block is not None:
+        say(f"{run.block.status:<11} {run.block.name} (the run as a whole)", indent=6)
+    for (status, name), alike in groupby(run.records, key=attrgetter("status", "name")):
+        count = len(list(alike))
+        times = f" ({count} times)" if count > 1 else ""
+        say(f"{status:<11} {name}{times}", indent=6)
     for problem in result.problems:
         say(f"- {problem}", indent=4, style="bold yellow")
     if result.assembled is None:
