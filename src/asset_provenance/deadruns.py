@@ -28,7 +28,7 @@ from asset_provenance.journal import (
     read_processes,
     user_journals,
 )
-from asset_provenance.metadata import writer, written_set
+from asset_provenance.metadata import writer
 from asset_provenance.records import (
     RECORD_VERSION,
     AssetRecord,
@@ -98,11 +98,11 @@ def finish_written(output_dir: Path) -> list[str]:
         If a set cannot be put into place.
     """
     written = _written_run(output_dir)
-    runs = written_set.runs_kept(output_dir)
-    begun = written_set.interrupted_writes(output_dir)
+    runs = writer.runs_kept(output_dir)
+    begun = writer.interrupted_writes(output_dir)
     if (not begun and written not in [run.name for run in runs]) or is_taken(output_dir):
         return []
-    if begun and not written_set.may_be_finished(output_dir):
+    if begun and not writer.may_be_finished(output_dir):
         raise StorageError(
             f"{begun[0]} names files that do not belong to the asset, so the metadata in it are "
             "not put into place; remove that folder"
@@ -331,7 +331,7 @@ def _refusal(run: DeadRun, asset: AssetRecord, *, taken: bool) -> str | None:
         return f"it is still running, as process {asset.process_id}; wait until it has ended"
     if taken:
         return _TAKEN
-    if run.id in [begun.name for begun in written_set.interrupted_writes(run.output_dir)]:
+    if run.id in [begun.name for begun in writer.interrupted_writes(run.output_dir)]:
         return (
             "it was killed while its metadata were put into place, which has to be finished first"
         )

@@ -16,7 +16,8 @@ def validate_set(folder: Path) -> dict[str, Any]:
     """Give what each core file in a folder says, by its field name, once all of it is right.
 
     Each file must be valid under its model, all of them together as one record, the name must be
-    that of a derived asset, and our own checks must find nothing.
+    that of a derived asset, and our own checks, those of the ``check`` command too, must find
+    nothing wrong.
     """
     found = {name: path for name in CORE_FILES if (path := folder / file_name(name)).exists()}
     models = {name: read_core_file(path) for name, path in found.items()}
@@ -27,6 +28,8 @@ def validate_set(folder: Path) -> dict[str, Any]:
     if processing is not None:
         faults += checks.check_processing(processing)
     assert faults == []
+    findings = _imported("asset_provenance.metadata.folder_checks").check_folder(folder)
+    assert [finding for finding in findings if finding.severity == "error"] == []
     one_record(models)
     return {name: json.loads(path.read_bytes()) for name, path in found.items()}
 

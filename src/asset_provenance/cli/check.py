@@ -52,9 +52,9 @@ def check(
 def _finish_interrupted_write(folder: Path) -> None:
     """Put the rest of a set into place whose writer was killed, unless somebody is at it."""
     from asset_provenance.folder import OutputFolder  # noqa: PLC0415 - rarely needed
-    from asset_provenance.metadata import writer, written_set  # noqa: PLC0415 - slow
+    from asset_provenance.metadata import writer  # noqa: PLC0415 - slow
 
-    if not written_set.interrupted_writes(folder) or not written_set.may_be_finished(folder):
+    if not writer.interrupted_writes(folder) or not writer.may_be_finished(folder):
         return
     try:
         own = OutputFolder(folder.absolute())

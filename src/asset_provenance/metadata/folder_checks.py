@@ -28,14 +28,13 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.metadata import checks
 from asset_provenance.metadata.findings import Finding, Severity, schema_findings
 from asset_provenance.metadata.quiet import quiet
+from asset_provenance.metadata.writer import interrupted_writes, runs_kept
 from asset_provenance.metadata.written_set import (
     MAX_PROCESSES,
     PROCESSING,
     RUN_AGAIN,
     WrittenSet,
     digest,
-    interrupted_writes,
-    runs_kept,
 )
 from asset_provenance.redaction import contains_secret
 

@@ -15,13 +15,28 @@ import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from asset_provenance.corefiles import CORE_FILES, JOURNAL_FOLDER, MANIFEST, file_name
+from asset_provenance.corefiles import (
+    CORE_FILES,
+    JOURNAL_FOLDER,
+    MANIFEST,
+    file_name,
+    parse_json,
+    read_bytes,
+)
 from asset_provenance.errors import StorageError
 
-__all__ = ["FileToWrite", "find_obstacles", "roll_forward", "write_set"]
+__all__ = [
+    "FileToWrite",
+    "find_obstacles",
+    "interrupted_writes",
+    "may_be_finished",
+    "roll_forward",
+    "runs_kept",
+    "write_set",
+]
 
 MANIFEST_FORMAT = 1
 _STAGING = "staged"
@@ -168,6 +183,53 @@ def write_set(
     return [output_dir / path for path in new]
 
 
+def runs_kept(folder: Path) -> list[Path]:
+    """Give the folders that runs keep their records in; none that a link leads to."""
+    journals = folder / JOURNAL_FOLDER
+    try:
+        is_own = journals.is_dir() and not journals.is_symlink()
+        inside = sorted(journals.iterdir()) if is_own else []
+        return [run for run in inside if run.is_dir() and not run.is_symlink()]
+    except OSError:
+        return []
+
+
+def interrupted_writes(folder: Path) -> list[Path]:
+    """Give the folders of runs that were killed while their files were put into place."""
+    return [run for run in runs_kept(folder) if (run / "commit.json").is_file()]
+
+
+def may_be_finished(folder: Path) -> bool:
+    """Say whether putting what those runs left into place would touch the folder's own files only.
+
+    The folder may come from anywhere: no marker is followed through a link, or to a pipe.
+    """
+    runs = interrupted_writes(folder)
+    if sorted((folder / JOURNAL_FOLDER).glob("*/commit.json")) != [
+        run / "commit.json" for run in runs
+    ]:
+        return False
+    try:
+        for run in runs:
+            plan = parse_json(read_bytes(run / "commit.json"), run)
+            paths = [path for key in ("files", "stale", "present") for path in plan[key]]
+            places = (folder, run / "staged", run / "replaced")
+            if not all(_is_plain(place, path) for path in paths for place in places):
+                return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def _is_plain(place: Path, file: str) -> bool:
+    """Say whether a path leads to a file or to nothing, by no other way than through folders."""
+    for part in PurePosixPath(file).parts:
+        place /= part
+        if place.is_symlink() or (place.exists() and not (place.is_dir() or place.is_file())):
+            return False
+    return True
+
+
 def roll_forward(output_dir: Path) -> list[Path]:
     """Finish the sets of runs that were killed while their files were renamed.
 
@@ -181,6 +243,11 @@ def roll_forward(output_dir: Path) -> list[Path]:
     StorageError
         If a set cannot be finished.
     """
+    if not may_be_finished(output_dir):
+        raise StorageError(
+            f"what an earlier run left in {output_dir / JOURNAL_FOLDER} leads out of the folder "
+            "and is not put in place; look at it, and remove it"
+        )
     done = []
     for marker in sorted((output_dir / JOURNAL_FOLDER).glob(f"*/{_MARKER}")):
         run_folder = marker.parent

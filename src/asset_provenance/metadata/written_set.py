@@ -11,12 +11,11 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from asset_provenance.corefiles import (
     CORE_FILES,
-    JOURNAL_FOLDER,
     MANIFEST,
     file_name,
     parse_json,
@@ -32,9 +31,6 @@ __all__ = [
     "RUN_AGAIN",
     "WrittenSet",
     "digest",
-    "interrupted_writes",
-    "may_be_finished",
-    "runs_kept",
 ]
 
 PROCESSING = "processing"
@@ -47,53 +43,6 @@ _MAX_LISTED = 1_000
 _PROCESSES = "data_processes"
 
 Place = tuple[Any, ...]
-
-
-def runs_kept(folder: Path) -> list[Path]:
-    """Give the folders that runs keep their records in; none that a link leads to."""
-    journals = folder / JOURNAL_FOLDER
-    try:
-        is_own = journals.is_dir() and not journals.is_symlink()
-        inside = sorted(journals.iterdir()) if is_own else []
-        return [run for run in inside if run.is_dir() and not run.is_symlink()]
-    except OSError:
-        return []
-
-
-def interrupted_writes(folder: Path) -> list[Path]:
-    """Give the folders of runs that were killed while their files were put into place."""
-    return [run for run in runs_kept(folder) if (run / "commit.json").is_file()]
-
-
-def may_be_finished(folder: Path) -> bool:
-    """Say whether putting what those runs left into place would touch the folder's own files only.
-
-    The folder may come from anywhere: no marker is followed through a link, or to a pipe.
-    """
-    runs = interrupted_writes(folder)
-    if sorted((folder / JOURNAL_FOLDER).glob("*/commit.json")) != [
-        run / "commit.json" for run in runs
-    ]:
-        return False
-    try:
-        for run in runs:
-            plan = parse_json(read_bytes(run / "commit.json"), run)
-            paths = [path for key in ("files", "stale", "present") for path in plan[key]]
-            places = (folder, run / "staged", run / "replaced")
-            if not all(_is_plain(place, path) for path in paths for place in places):
-                return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return True
-
-
-def _is_plain(place: Path, file: str) -> bool:
-    """Say whether a path leads to a file or to nothing, by no other way than through folders."""
-    for part in PurePosixPath(file).parts:
-        place /= part
-        if place.is_symlink() or (place.exists() and not (place.is_dir() or place.is_file())):
-            return False
-    return True
 
 
 class WrittenSet:

@@ -20,7 +20,7 @@ from make_input import make_session
 from asset_provenance import DerivedAsset, StorageError, UsageError, track_process
 from asset_provenance.metadata.findings import Finding, Findings
 from asset_provenance.metadata.folder_checks import check_folder
-from asset_provenance.metadata.written_set import may_be_finished
+from asset_provenance.metadata.writer import may_be_finished
 from helpers.assets import make_asset, read_json, write_json
 
 MANIFEST = "provenance/asset-provenance.json"

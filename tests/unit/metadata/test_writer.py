@@ -176,3 +176,23 @@ def test_rolling_forward_never_replaces_what_was_written_since(run_folder: Path)
     (FOLDER / "subject.json").unlink()
     roll_forward(FOLDER)
     assert contents()["subject.json"] == "new subject"
+
+
+def test_what_a_hostile_folder_left_is_not_put_in_place_through_a_link(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (FOLDER / "provenance").symlink_to(outside)
+    staged = run_folder / "staged" / "provenance"
+    staged.mkdir(parents=True)
+    (staged / "notes.txt").write_text("mine")
+    marker = {"files": ["provenance/notes.txt"], "stale": [], "present": {}}
+    (run_folder / "commit.json").write_text(json.dumps(marker))
+    with pytest.raises(StorageError, match="leads out of the folder"):
+        roll_forward(FOLDER)
+    assert list(outside.iterdir()) == []
+    (run_folder / "commit.json").unlink()
+    os.mkfifo(run_folder / "commit.json")
+    with pytest.raises(StorageError, match="leads out of the folder"):
+        roll_forward(FOLDER)
