@@ -122,6 +122,13 @@ def assemble(
     files += [_carried(file) for file in inheritance.inherited_files(inherited)]
     if quality is not None:
         files.append(FileToWrite(file_name("quality_control"), _dumped(quality)))
+    files += [
+        FileToWrite(
+            inheritance.kept_name(inheritance.QUALITY_CONTROL, asset.name),
+            asset.files[inheritance.QUALITY_CONTROL].content,
+        )
+        for asset in inheritance.refused_quality_controls(inherited)
+    ]
     files += [FileToWrite(path, content) for path, content in built.refused.items()]
     files += [
         FileToWrite(f"{PROVENANCE_FOLDER}/uncommitted-{commit}.patch", content)
@@ -223,6 +230,13 @@ def _run(
         for asset in inputs
         if (upgraded := [file_name(name) for name, file in asset.files.items() if file.is_upgraded])
     ]
+    for asset in inheritance.refused_quality_controls(inputs):
+        place = inheritance.kept_name(inheritance.QUALITY_CONTROL, asset.name)
+        notes.append(
+            f"The quality control of input {asset.name} is not valid and could not be merged; it "
+            f"is kept as {place}."
+        )
+        _log.warning("%s", notes[-1])
     if records and plan.process_type is None:
         notes += _notes_of_run(block)
     if main is not None and any(not _same_code(record.code, main) for record in records):

@@ -24,6 +24,7 @@ from asset_provenance.corefiles import (
     DATA_DESCRIPTION,
     INHERITED_FILES,
     LEGACY_FILES,
+    PROVENANCE_FOLDER,
     file_name,
     parse_json,
     read_bytes,
@@ -34,18 +35,22 @@ from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import InputRef, printable
 
 __all__ = [
+    "QUALITY_CONTROL",
     "CarriedFile",
     "CoreFile",
     "InputAsset",
     "inherited_files",
+    "kept_name",
     "load_input",
     "raw_root",
+    "refused_quality_controls",
     "shared_raw_root",
     "shared_subject",
     "why_invalid",
 ]
 
 _ASSET_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\]{1,255}")
+QUALITY_CONTROL = "quality_control"
 _NEVER_INVENTED = ("project_name", "investigators", "funding_source")
 
 _log = logging.getLogger("asset_provenance")
@@ -210,7 +215,7 @@ def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
     """Choose the files that the new asset takes over as they are.
 
     Each from the first input, in the order given, that has it, with a warning where another's
-    differs. A ``quality_control`` that several inputs have is not among them: it is merged.
+    differs. Quality controls that differ are not among them: they are merged.
     """
     if shared_raw_root(inputs) is not None:
         wanted: tuple[str, ...] = INHERITED_FILES
@@ -221,9 +226,11 @@ def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
     carried = []
     for core_file in wanted:
         holders = [asset for asset in inputs if core_file in asset.files]
-        if not holders or (
-            core_file == "quality_control" and len(_distinct(holders, core_file)) > 1
-        ):
+        if core_file == QUALITY_CONTROL:
+            holders, _ = _mergeable(holders)
+            if len(_distinct(holders, core_file)) > 1:
+                continue
+        if not holders:
             continue
         first = holders[0]
         for other in holders[1:]:
@@ -236,6 +243,33 @@ def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
                 )
         carried.append(CarriedFile(core_file, first.files[core_file].content, first.name))
     return carried
+
+
+def _mergeable(
+    holders: Sequence[InputAsset],
+) -> tuple[list[InputAsset], list[InputAsset]]:
+    """Tell the inputs whose quality control can be merged, or is all there is, from the others."""
+    if len(_distinct(holders, QUALITY_CONTROL)) < 2:
+        return list(holders), []
+    valid = [
+        asset
+        for asset in holders
+        if why_invalid(QUALITY_CONTROL, asset.files[QUALITY_CONTROL].content) is None
+    ] or list(holders[:1])
+    return valid, [asset for asset in holders if asset not in valid]
+
+
+def refused_quality_controls(inputs: Sequence[InputAsset]) -> list[InputAsset]:
+    """Give the inputs whose quality control the schema refuses, so that it cannot be merged."""
+    if shared_raw_root(inputs) is None:
+        return []
+    return _mergeable([asset for asset in inputs if QUALITY_CONTROL in asset.files])[1]
+
+
+def kept_name(core_file: str, input_name: str) -> str:
+    """Give the place of an inherited file that could not be merged."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", input_name)
+    return f"{PROVENANCE_FOLDER}/inherited-{core_file}-{safe}.json"
 
 
 def _distinct(holders: Sequence[InputAsset], core_file: str) -> list[Mapping[str, Any]]:
@@ -254,16 +288,11 @@ def merged_quality_control(inputs: Sequence[InputAsset]) -> Any:
     -------
     QualityControl or None
         None when there is nothing to merge.
-
-    Raises
-    ------
-    ValueError
-        If one of them is not valid.
     """
     if shared_raw_root(inputs) is None:
         return None
-    holders = [asset for asset in inputs if "quality_control" in asset.files]
-    distinct = _distinct(holders, "quality_control")
+    holders, _ = _mergeable([asset for asset in inputs if QUALITY_CONTROL in asset.files])
+    distinct = _distinct(holders, QUALITY_CONTROL)
     if len(distinct) < 2:
         return None
     from aind_data_schema.core.quality_control import QualityControl  # noqa: PLC0415 - rarely needed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,8 @@ from aind_data_schema.core.processing import DataProcess, Processing
 from pydantic import ValidationError
 
 from asset_provenance import lineage
-from asset_provenance.corefiles import PROVENANCE_FOLDER
 from asset_provenance.metadata.description import explain
-from asset_provenance.metadata.inheritance import InputAsset, shared_raw_root
+from asset_provenance.metadata.inheritance import InputAsset, kept_name, shared_raw_root
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 
@@ -145,10 +143,10 @@ def _take_over(inherited: _Inherited, asset: InputAsset) -> None:
     except (ValidationError, ValueError) as error:
         reason = explain(error) if isinstance(error, ValidationError) else str(error)
         _log.warning("the processing of input %s is not valid: %s", asset.name, reason)
-        inherited.refused[refused_name(asset.name)] = content.content
+        inherited.refused[kept_name("processing", asset.name)] = content.content
         inherited.notes.append(
             f"The processing of input {asset.name} is not valid and could not be merged; "
-            f"it is kept as {refused_name(asset.name)}."
+            f"it is kept as {kept_name('processing', asset.name)}."
         )
         return
     here = _add_processes(inherited, upstream.data_processes, asset)
@@ -200,12 +198,6 @@ def _add_processes(
         key = process.name if process.name not in here else known
         here[key] = known
     return here
-
-
-def refused_name(input_name: str) -> str:
-    """Give the place of an inherited processing that could not be merged."""
-    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", input_name)
-    return f"{PROVENANCE_FOLDER}/inherited-processing-{safe}.json"
 
 
 def _members(refs: Iterable[InputRef]) -> Iterable[InputRef]:
