@@ -274,6 +274,7 @@ def test_an_upgrader_whose_parent_was_killed_ends_by_itself(tmp_path: Path) -> N
 
     child = int(started.read_text())
     _wait_for(lambda: not _alive(child), "the upgrader outlived its time")
+    assert not _alive(child)
 
 
 def _wait_for(condition: Any, failure: str) -> None:
