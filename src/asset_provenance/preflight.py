@@ -225,12 +225,12 @@ def prepare(
     facts = all_facts(plan, plan.inputs)
     plan.problems.extend(facts.problems[len(plan.given.problems) :])
     missing = description.missing_facts(facts)
-    missing += description.check_base_name(plan.base_name, plan.inputs)
-    plan.problems.extend(missing)
     if missing:
         plan.advice = _where_to_give()
     if missing and (is_unread or not_found):
         plan.advice = f"What is missing may come with what could not be read.\n{plan.advice}"
+    plan.problems.extend(missing)
+    plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
     if plan.problems:
         plan.problems[:0] = not_found
         return
