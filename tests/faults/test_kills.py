@@ -168,7 +168,8 @@ def test_every_process_that_had_ended_before_a_kill_is_in_the_metadata(
         assert len(unsaid) <= WRITERS
         assert is_complete <= ("all" in told)
         assert find_runs(folder) == []
-    assert ends["interrupted"] > 0
+    # A handful of kills may all come before the journal begins, or after the end.
+    assert kills < 50 or ends["interrupted"] > 0
 
 
 def name_of_whole_set(folder: Path) -> str:
