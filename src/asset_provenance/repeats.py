@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import (
     Path,
     PosixPath,
@@ -25,7 +25,7 @@ from pathlib import (
     WindowsPath,
 )
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 from asset_provenance.capture.objects import ARRAY_LIBRARIES, is_from
@@ -189,6 +189,11 @@ class Repeat:
         Called when there is something new to be kept, at most once until :meth:`record` is asked.
     """
 
+    __slots__ = (
+        "_changed", "_ended", "_error", "_failed", "_is_told", "_last", "_lock", "_rows",
+        "_variation", "process",
+    )  # fmt: skip
+
     def __init__(
         self,
         process: ActiveProcess,
@@ -287,6 +292,8 @@ class RepeatedCalls:
         The variable that holds the innermost process.
     """
 
+    __slots__ = ("_by_key", "_limit", "_reset", "_set", "_usual")
+
     def __init__(self, limit: int, context: ContextVar[ActiveProcess | None]) -> None:
         self._limit = limit
         self._set, self._reset = context.set, context.reset
@@ -322,7 +329,7 @@ class RepeatedCalls:
         self._usual = None
         if rows is not None and len(names) == len(values):
             paths = frozenset(value for value in values if _is_path(value))
-            self._usual = _Usual(found, rows, len(args), tuple(kwargs), paths, {})
+            self._usual = _Usual(found.process, found, rows, len(args), tuple(kwargs), paths, {})
 
     def run(
         self,
@@ -340,26 +347,26 @@ class RepeatedCalls:
         if usual is None or len(args) != usual.positional:
             return other(call, instance, args, kwargs)
         row = args
-        is_plain = not kwargs and not usual.names
-        if is_plain:
-            for value in args:
-                if type(value) not in _NUMBERS:
-                    is_plain = False
-                    break
+        for value in args:
+            if type(value) not in _NUMBERS:
+                is_plain = False
+                break
+        else:
+            is_plain = not kwargs and not usual.names
         if not is_plain:
             kept = self._row(usual, args, kwargs)
             if kept is None:
                 return other(call, instance, args, kwargs)
             row = kept
-        repeat, rows = usual.repeat, usual.rows
-        token = self._set(repeat.process)
+        token = self._set(usual.process)
         try:
             result = call(*args, **kwargs)
         except BaseException as error:
-            repeat.end(outcome(error))
+            usual.repeat.end(outcome(error))
             raise
         finally:
             self._reset(token)
+        repeat, rows = usual.repeat, usual.rows
         rows.append(row)
         repeat._last = monotonic()
         if not repeat._is_told:
@@ -400,9 +407,11 @@ class RepeatedCalls:
         return tuple(row)
 
 
-class _Usual(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Usual:
     """The form of the calls that go the short way."""
 
+    process: ActiveProcess
     repeat: Repeat
     rows: deque[Row]
     positional: int
