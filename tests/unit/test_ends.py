@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 HEAD = """
 import os, signal, sys, time
 from asset_provenance import DerivedAsset, track_process
+# A program that a shell started in the background ignores SIGINT, and so would this one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 FACTS = dict(inputs=(), base_name="b", project_name="p", investigators="A B", funding_source="AI",
              modalities="ecephys", experimenters="A B")
 
