@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,26 +178,38 @@ def test_a_sudden_end_leaves_every_ended_process_in_the_journal(end: str, status
     ]
 
 
-def test_the_end_is_the_start_plus_the_time_that_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import datetime, timedelta
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("**/libfaketime.so.1"))), None)
 
-    import asset_provenance.process as module
-    from asset_provenance import DerivedAsset, track_process
 
-    class SteppedBack(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) - timedelta(hours=1)
-
-    with DerivedAsset(
-        "t", inputs=(), base_name="b", project_name="p", investigators="A B",
-        funding_source="AI", modalities="ecephys", experimenters="A B",
-    ) as asset:  # fmt: skip
-        with track_process("step"):
-            monkeypatch.setattr(module, "datetime", SteppedBack)
-    (record,) = asset.records
-    assert record.end_date_time is not None
-    assert record.start_date_time <= record.end_date_time
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (Debian: faketime)")
+def test_a_clock_that_is_set_back_never_gives_an_end_before_its_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Path("clock").absolute()
+    clock.write_text("+0")
+    for name, value in {
+        "LD_PRELOAD": FAKETIME,
+        "FAKETIME_TIMESTAMP_FILE": clock,
+        "FAKETIME_NO_CACHE": 1,
+        "FAKETIME_DONT_FAKE_MONOTONIC": 1,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    program = start(f"""
+        with DerivedAsset("t", strict=True, process_type="Analysis", **FACTS):
+            with track_process("step"):
+                begun = time.time()
+                open({str(clock)!r}, "w").write("-1h")
+                sum(range(5_000_000))
+                assert time.time() < begun - 3000
+    """)
+    monkeypatch.delenv("LD_PRELOAD")
+    _, err = program.communicate(timeout=60)
+    assert program.returncode == 0, err
+    for item in json.loads(Path("results/processing.json").read_text())["data_processes"]:
+        begin, end = (
+            datetime.fromisoformat(item[f"{name}_date_time"]) for name in ("start", "end")
+        )
+        assert 0 < (end - begin).total_seconds() < 60
 
 
 def test_an_output_folder_that_is_removed_costs_neither_the_run_nor_its_record() -> None:
