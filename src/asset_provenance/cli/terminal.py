@@ -12,12 +12,12 @@ from rich.text import Text
 
 from asset_provenance.redaction import redact_text
 
-__all__ = ["complain", "printable", "say", "say_json"]
+__all__ = ["complain", "say", "say_json"]
 
 _MISUSE = 2
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Write out what a terminal would act upon, or not show: control characters and the like."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
@@ -40,7 +40,7 @@ def say(text: str, *, style: str = "", indent: int = 0, error: bool = False) -> 
     """
     console = Console(stderr=error, markup=False, emoji=False, highlight=False)
     margin = " " * indent
-    shown = margin + printable(text)
+    shown = margin + _printable(text)
     if console.is_terminal:
         shown = textwrap.fill(
             shown,

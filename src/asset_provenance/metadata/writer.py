@@ -196,7 +196,7 @@ def runs_kept(folder: Path) -> list[Path]:
 
 def interrupted_writes(folder: Path) -> list[Path]:
     """Give the folders of runs that were killed while their files were put into place."""
-    return [run for run in runs_kept(folder) if (run / "commit.json").is_file()]
+    return [run for run in runs_kept(folder) if (run / _MARKER).is_file()]
 
 
 def may_be_finished(folder: Path) -> bool:
@@ -205,15 +205,13 @@ def may_be_finished(folder: Path) -> bool:
     The folder may come from anywhere: no marker is followed through a link, or to a pipe.
     """
     runs = interrupted_writes(folder)
-    if sorted((folder / JOURNAL_FOLDER).glob("*/commit.json")) != [
-        run / "commit.json" for run in runs
-    ]:
+    if sorted((folder / JOURNAL_FOLDER).glob(f"*/{_MARKER}")) != [run / _MARKER for run in runs]:
         return False
     try:
         for run in runs:
-            plan = parse_json(read_bytes(run / "commit.json"), run)
+            plan = parse_json(read_bytes(run / _MARKER), run)
             paths = [path for key in ("files", "stale", "present") for path in plan[key]]
-            places = (folder, run / "staged", run / "replaced")
+            places = (folder, run / _STAGING, run / _BACKUP)
             if not all(_is_plain(place, path) for path in paths for place in places):
                 return False
     except (OSError, ValueError, KeyError, TypeError):
@@ -249,10 +247,9 @@ def roll_forward(output_dir: Path) -> list[Path]:
             "and is not put in place; look at it, and remove it"
         )
     done = []
-    for marker in sorted((output_dir / JOURNAL_FOLDER).glob(f"*/{_MARKER}")):
-        run_folder = marker.parent
+    for run_folder in interrupted_writes(output_dir):
         try:
-            plan = json.loads(marker.read_bytes())
+            plan = json.loads((run_folder / _MARKER).read_bytes())
             new, stale = (list(filter(_is_inside, plan[key])) for key in ("files", "stale"))
             _refuse_changed(output_dir, run_folder, plan["present"])
             _apply(output_dir, run_folder, new, stale, [])

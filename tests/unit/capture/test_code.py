@@ -24,6 +24,7 @@ import wrapt
 from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.capture.given_code import code_from_user
 from asset_provenance.errors import UsageError
+from helpers.repositories import git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,14 +33,6 @@ if TYPE_CHECKING:
 CANARY = "ghp_CanaryCanaryCanaryCanaryCanary000000"
 PUBLIC = "https://github.com/AllenNeuralDynamics/unit-tuning"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-GIT_VARIABLES = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "A",
-    "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "A",
-    "GIT_COMMITTER_EMAIL": "a@example.org",
-}
 ANALYSIS = """
 import functools
 def analyse(x=1): return x
@@ -56,16 +49,6 @@ def steps(): yield 1
 """
 
 
-def git(folder: Path, *command: str) -> str:
-    result = subprocess.run(
-        ["git", "-C", str(folder), *command],
-        env={**os.environ, **GIT_VARIABLES},
-        check=True,
-        capture_output=True,
-    )
-    return result.stdout.decode().strip()
-
-
 def load(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -78,11 +61,6 @@ def load(path: Path, name: str) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _clean_interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        if name.startswith("GIT_"):
-            monkeypatch.delenv(name)
-    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
-        monkeypatch.setenv(name, GIT_VARIABLES[name])
     monkeypatch.setattr(sys, "path", list(sys.path))
     modules = set(sys.modules)
     yield

@@ -17,6 +17,7 @@ import pytest
 
 from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.records import printable
+from helpers.repositories import git
 
 if TYPE_CHECKING:
     from asset_provenance.records import CodeRecord
@@ -24,25 +25,7 @@ if TYPE_CHECKING:
 CANARY = "ghp_CanaryCanaryCanaryCanaryCanary000000"
 REMOTE = f"https://someone:{CANARY}@github.com/AllenNeuralDynamics/unit-tuning.git"
 PUBLIC = "https://github.com/AllenNeuralDynamics/unit-tuning"
-GIT_VARIABLES = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "A",
-    "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "A",
-    "GIT_COMMITTER_EMAIL": "a@example.org",
-}
 POSIX_ONLY = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script named git")
-
-
-def git(folder: Path, *command: str) -> str:
-    result = subprocess.run(
-        ["git", "-C", str(folder), "-c", "protocol.file.allow=always", *command],
-        env={**os.environ, **GIT_VARIABLES},
-        check=True,
-        capture_output=True,
-    )
-    return result.stdout.decode().strip()
 
 
 def commit(folder: Path, message: str = "work") -> str:
@@ -75,15 +58,6 @@ def ask(folder: Path, file: str = "code/run.py", **options: object) -> CodeRecor
 
 def notes(record: CodeRecord) -> str:
     return "\n".join(record.notes)
-
-
-@pytest.fixture(autouse=True)
-def _no_config_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("GIT_"):
-            monkeypatch.delenv(name)
-    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
-        monkeypatch.setenv(name, GIT_VARIABLES[name])
 
 
 @pytest.fixture
