@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -57,18 +58,21 @@ _OPTIONS: dict[str, type] = {
     "output_dir": str,
     "code_url": str,
     "code_version": str,
+    "docdb_host": str,
+    "docdb_version": str,
     "offline": bool,
+    "service_timeout": float,
     "save_patch": bool,
+    "checksums": bool,
     "max_repeats": int,
 }
-_WANTED = {bool: "true or false", int: "a whole number above 0", str: "a text"}
-_LATER_OPTIONS = (
-    "docdb_host",
-    "docdb_version",
-    "service_timeout",
-    "checksums",
-    "live",
-)
+_WANTED = {
+    bool: "true or false",
+    float: "a number of seconds above 0",
+    int: "a whole number above 0",
+    str: "a text",
+}
+_LATER_OPTIONS = ("live",)
 _NAMES = (*FACTS, *_OPTIONS, *_LATER_OPTIONS)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -112,6 +116,11 @@ class Settings:
         """Give an option that is a whole number."""
         given = self._given.get(name)
         return default if given is None else int(given.value)
+
+    def seconds(self, name: str, default: float) -> float:
+        """Give an option that is a time in seconds."""
+        given = self._given.get(name)
+        return default if given is None else float(given.value)
 
     def flag(self, name: str, default: bool) -> bool:
         """Give an option that is true or false."""
@@ -214,11 +223,23 @@ def parse_text(name: str, text: str) -> Any:
         if text.isdecimal() and int(text) > 0:
             return int(text)
         raise ValueError(f"{text!r} is not {_WANTED[int]}")
+    if _OPTIONS.get(name) is float:
+        return _seconds(text)
     if _OPTIONS.get(name) is bool:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
         raise ValueError(f"{text!r} is neither true nor false")
     return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 < value < math.inf:
+        return value
+    raise ValueError(f"{text!r} is not {_WANTED[float]}")
 
 
 def _nearest_file(folders: list[Path], problems: list[str]) -> Path | None:
@@ -270,4 +291,5 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
 def _has_form(name: str, value: Any) -> bool:
     if name not in _OPTIONS:
         return True
-    return type(value) is _OPTIONS[name] and (type(value) is not int or value > 0)
+    wanted = (int, float) if _OPTIONS[name] is float else (_OPTIONS[name],)
+    return type(value) in wanted and (isinstance(value, bool | str) or 0 < value < math.inf)
