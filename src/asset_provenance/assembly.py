@@ -15,7 +15,7 @@ from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.corefiles import DATA_DESCRIPTION, PROVENANCE_FOLDER, file_name
 from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import checks, description, inheritance, writer
-from asset_provenance.metadata.inheritance import InputAsset
+from asset_provenance.metadata.inputs import InputAsset, why_invalid
 from asset_provenance.metadata.processing import Run, build_processing
 from asset_provenance.metadata.writer import FileToWrite
 from asset_provenance.preflight import Plan, all_facts, describe, reserve_name, single_assets
@@ -92,12 +92,7 @@ def assemble(
         If facts are missing, or the schema or our own checks refuse the result.
     """
     late = [item.ref for item in late_inputs if item.ref is not None]
-    inputs = _final_inputs(plan, block, records, late, folders)
-    facts = all_facts(plan, inputs)
-    problems = [*facts.problems, *description.missing_facts(facts)]
-    problems += description.check_base_name(plan.base_name, inputs)
-    if problems:
-        raise AssemblyError("the metadata lack facts:", problems)
+    inputs, facts = _inputs_and_facts(plan, block, records, late, folders)
     if plan.inputs is None:
         reserve_name(plan, inputs)
     inherited = [] if plan.inherit == "none" else inputs
@@ -142,7 +137,7 @@ def assemble(
                 len(file.content) // 1024,
             )
     _tell_missing_outputs(plan, (block, *records))
-    _tell_inheritance(facts, files)
+    _tell_inheritance(facts, files, inputs)
     header = {
         "asset_provenance_version": importlib.metadata.version("asset-provenance"),
         "name": described.name,
@@ -154,34 +149,82 @@ def assemble(
     return AssembledSet(described.name, tuple(files), header)
 
 
-def _final_inputs(
+def _inputs_and_facts(
     plan: Plan,
     block: ProcessRecord,
     records: Sequence[ProcessRecord],
     late_inputs: Sequence[InputRef],
     folders: Mapping[str, Path],
-) -> list[InputAsset]:
-    """Give the primary inputs: declared before, added while it ran, or else seen to be used."""
-    known = list(plan.inputs or [])
-    seen = {ref.identity for ref in (*plan.references, *(asset.ref for asset in known))}
+) -> tuple[list[InputAsset], description.Facts]:
+    """Give the primary inputs, and the facts that follow from them and from what was given."""
     used = [ref for record in (block, *records) for ref in record.inputs]
+    added = _added_inputs(plan, used, late_inputs, folders)
+    early = list(plan.inputs or [])
+    inputs = [*_final(plan, early), *added]
+    facts, problems = _facts(plan, inputs)
+    if problems and early and not _facts(plan, [*early, *added])[1]:
+        _log.warning(
+            "what the metadata database says of the inputs would not do; the files in their "
+            "folders are used: %s",
+            "; ".join(problems),
+        )
+        inputs = [*early, *added]
+        facts, problems = _facts(plan, inputs)
+    if problems:
+        raise AssemblyError("the metadata lack facts:", problems)
+    if plan.inputs is not None:
+        _tell_use(plan, inputs, used, is_block=plan.process_type is not None or not records)
+    return inputs, facts
+
+
+def _facts(plan: Plan, inputs: Sequence[InputAsset]) -> tuple[description.Facts, list[str]]:
+    facts = all_facts(plan, inputs)
+    problems = [*facts.problems, *description.missing_facts(facts)]
+    return facts, problems + description.check_base_name(plan.base_name, inputs)
+
+
+def _final(plan: Plan, early: Sequence[InputAsset]) -> list[InputAsset]:
+    """Give the declared inputs as the metadata database knows them by now."""
+    final = []
+    for asset in early:
+        known = asset
+        if not asset.is_final:
+            loaded, problems = plan.load_input(asset.ref, asset.folder)
+            for problem in problems:
+                _log.warning("%s; the files in its folder are used", problem)
+            known = asset if problems else loaded
+        final.append(known)
+    return final
+
+
+def _added_inputs(
+    plan: Plan,
+    used: Sequence[InputRef],
+    late_inputs: Sequence[InputRef],
+    folders: Mapping[str, Path],
+) -> list[InputAsset]:
+    """Give the inputs that were added while it ran, or else those seen to be used."""
+    added = []
+    seen = {ref.identity for ref in plan.references}
+    seen |= {asset.ref.identity for asset in plan.inputs or ()}
     candidates = [(ref, True) for ref in late_inputs]
     if plan.inputs is None:
         candidates += [(ref, False) for ref in used]
+    singles: dict[str, tuple[InputRef, Path | None, bool]] = {}
     for ref, is_declared in candidates:
         for single, folder in single_assets(plan, [(ref, folders.get(ref.name or ""))]):
-            if single.identity in seen:
-                continue
-            seen.add(single.identity)
-            asset, problems = plan.load_input(single, folder)
-            if problems:
-                raise AssemblyError("an input's metadata cannot be read:", problems)
-            # What has no subject is an atlas, a model, a table: it only helps.
-            if is_declared or asset.subject_id is not None:
-                known.append(asset)
-    if plan.inputs is not None:
-        _tell_use(plan, known, used, is_block=plan.process_type is not None or not records)
-    return known
+            if single.identity not in seen:
+                singles.setdefault(single.identity, (single, folder, is_declared))
+    if plan.catalog is not None:
+        plan.catalog.ask(ref for ref, _, _ in singles.values())
+    for ref, folder, is_declared in singles.values():
+        asset, problems = plan.load_input(ref, folder)
+        if problems:
+            raise AssemblyError("an input's metadata cannot be read:", problems)
+        # What has no subject is an atlas, a model, a table: it only helps.
+        if is_declared or asset.subject_id is not None:
+            added.append(asset)
+    return added
 
 
 def _tell_use(
@@ -276,16 +319,17 @@ def _same_code(code: CodeRecord | None, main: CodeRecord) -> bool:
     )
 
 
-def _carried(file: inheritance.CarriedFile) -> FileToWrite:
-    fault = inheritance.why_invalid(file.core_file, file.content)
+def _carried(carried: inheritance.CarriedFile) -> FileToWrite:
+    core_file, content = carried.core_file, carried.file.content
+    fault = why_invalid(core_file, content)
     if fault is not None:
         _log.warning(
             "%s of input %s is not valid under aind-data-schema and is carried over as it is: %s",
-            file_name(file.core_file),
-            file.source,
+            file_name(core_file),
+            carried.source,
             fault,
         )
-    return FileToWrite(file_name(file.core_file), file.content, inherited_from=file.source)
+    return FileToWrite(file_name(core_file), content, inherited_from=carried.source)
 
 
 def _tell_missing_outputs(plan: Plan, records: Iterable[ProcessRecord]) -> None:
@@ -295,7 +339,9 @@ def _tell_missing_outputs(plan: Plan, records: Iterable[ProcessRecord]) -> None:
             _log.warning("process %s names an output %s that is not there", name, path)
 
 
-def _tell_inheritance(facts: description.Facts, files: Sequence[FileToWrite]) -> None:
+def _tell_inheritance(
+    facts: description.Facts, files: Sequence[FileToWrite], inputs: Sequence[InputAsset]
+) -> None:
     by_source: dict[str, list[str]] = {}
     for name, source in facts.sources.items():
         if source.startswith("input "):
@@ -303,8 +349,15 @@ def _tell_inheritance(facts: description.Facts, files: Sequence[FileToWrite]) ->
     for file in files:
         if file.inherited_from is not None:
             by_source.setdefault(f"input {file.inherited_from}", []).append(file.path)
-    said = "; ".join(f"{', '.join(names)} from {source}" for source, names in by_source.items())
-    _log.info("inherited: %s", said or "nothing")
+    said = [f"{', '.join(names)} from {source}" for source, names in by_source.items()]
+    recorded = [
+        asset.name
+        for asset in inputs
+        if any(file.origin == "database" for file in asset.files.values())
+    ]
+    if said and recorded:
+        said.append(f"as the metadata database has them: {', '.join(recorded)}")
+    _log.info("inherited: %s", "; ".join(said) or "nothing")
 
 
 def _dumped(model: Any) -> bytes:

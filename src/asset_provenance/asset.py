@@ -62,8 +62,8 @@ class DerivedAsset:
         a decorator, also a function of the bound arguments. Without it, the arguments of the
         decorated function, else those of the command line.
     inherit
-        ``"auto"``, ``"files"`` or ``"none"``: where metadata are inherited from. (``"docdb"`` is
-        not available in this version.)
+        Where metadata are inherited from: ``"auto"``, the metadata database (DocDB) first, then
+        the files in the input's folder; ``"docdb"`` or ``"files"``, one of them only; ``"none"``.
     on_failure
         What a run that raises leaves: ``"journal"``, only its record; ``"write"``, metadata with
         the failure in the notes. The exception itself goes on unchanged.
@@ -146,9 +146,7 @@ class DerivedAsset:
     ) -> None:
         if fragment:
             raise UsageError("fragment=True is not available in this version")
-        if inherit == "docdb":
-            raise UsageError('inherit="docdb" is not available in this version; use "files"')
-        _check_choice("inherit", inherit, ("auto", "files", "none"))
+        _check_choice("inherit", inherit, ("auto", "docdb", "files", "none"))
         _check_choice("on_failure", on_failure, ("journal", "write"))
         _check_process_name(process_name)
         self._run: Run | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import logging
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
-from asset_provenance.metadata.inheritance import InputAsset
+from asset_provenance.metadata.inputs import InputAsset, is_described, load_input
 from asset_provenance.records import CodeRecord, InputRef, JsonValue, to_json
-from asset_provenance.settings import Settings, user_file
+from asset_provenance.redaction import redact_text
+from asset_provenance.services.lookup import Catalog
+from asset_provenance.settings import SERVICE_OPTIONS, Settings, user_file
 from asset_provenance.suggestions import did_you_mean
 
 __all__ = [
@@ -31,6 +34,8 @@ __all__ = [
     "warn_of_changed_case",
 ]
 
+_DOCDB_HOST = "api.allenneuraldynamics.org"
+_DOCDB_VERSIONS = ("v2", "v1")
 _NOT_STARTED = datetime.max.replace(tzinfo=UTC)
 
 _log = logging.getLogger("asset_provenance")
@@ -57,7 +62,9 @@ class Plan:
     references
         Reference inputs.
     inherit
-        ``"auto"``, ``"files"`` or ``"none"``.
+        ``"auto"``, ``"docdb"``, ``"files"`` or ``"none"``.
+    catalog
+        What the metadata database knows of the inputs; None where it is not asked.
     main_code
         The program's main script.
     problems, advice
@@ -76,6 +83,7 @@ class Plan:
     groups: list[InputRef] = field(default_factory=list)
     references: list[InputRef] = field(default_factory=list)
     inherit: str = "auto"
+    catalog: Catalog | None = None
     creation_time: datetime = _NOT_STARTED
     main_code: CodeRecord | None = None
     problems: list[str] = field(default_factory=list)
@@ -87,10 +95,39 @@ class Plan:
         return self.settings.flag("offline", default=False)
 
     def load_input(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
-        """Read the metadata of an input; of v1 ones nothing is upgraded that is not inherited."""
-        return inheritance.load_input(
-            ref, folder, offline=self.offline, upgrades=self.inherit != "none"
+        """Read the metadata of an input, once the metadata database has answered.
+
+        Of metadata of schema v1 nothing is upgraded that is not inherited.
+        """
+        record = None if self.catalog is None else self.catalog.record(ref)
+        asset, problems = load_input(
+            ref,
+            folder,
+            record=record,
+            from_folder=self.inherit != "docdb",
+            offline=self.offline,
+            upgrades=self.inherit != "none",
         )
+        if self.inherit == "docdb" and self.catalog is not None and record is None and ref.name:
+            reason = self.catalog.failure or "it has no record of that name"
+            problems.append(
+                f"input {ref.name} cannot be had from the metadata database {self.catalog.host}: "
+                f'{reason}; try again, or give inherit="auto" to use the files in its folder'
+            )
+        return asset, problems
+
+    def load_early(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
+        """Read the metadata of an input; wait for the database only if its folder will not do."""
+        if self.catalog is not None and self.inherit == "auto":
+            asset, problems = load_input(ref, folder, upgrades=False)
+            if not problems and is_described(asset):
+                return replace(asset, is_final=False), []
+        return self.load_input(ref, folder)
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        if self.catalog is not None:
+            self.catalog.close()
 
     def name(self, inputs: Sequence[InputAsset]) -> str:
         """Give the name that the asset has with these inputs."""
@@ -111,6 +148,11 @@ class Plan:
             "process_type": self.process_type,
             "inherit": self.inherit,
             "main_code": None if self.main_code is None else to_json(self.main_code),
+            "services": {
+                name: given.value
+                for name in SERVICE_OPTIONS
+                if (given := self.settings.get(name)) is not None
+            },
             "folders": {
                 asset.name: str(asset.folder)
                 for asset in self.inputs or ()
@@ -146,10 +188,10 @@ def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
     if plan.inputs is None:
         return
     pairs = [(item.ref, item.folder) for item in added if item.ref is not None]
-    new = [
-        inheritance.load_input(*pair, offline=plan.offline)[0]
-        for pair in single_assets(plan, pairs)
-    ]
+    singles = single_assets(plan, pairs)
+    if plan.catalog is not None:
+        plan.catalog.ask(ref for ref, _ in singles)  # the answer is there when the run ends
+    new = [load_input(*single, offline=plan.offline)[0] for single in singles]
     for what, shared in (
         ("acquisition", inheritance.shared_raw_root),
         ("subject", inheritance.shared_subject),
@@ -192,6 +234,7 @@ def prepare(
     plan.references = [ref for ref, _ in _resolved(plan, reference_inputs)]
     created = plan.given.values.get("creation_time") or datetime.now(UTC)
     plan.creation_time = created.astimezone(UTC).replace(microsecond=0)
+    _open_catalog(plan)
     if inputs is None:
         missing = description.missing_facts(plan.given, only=("experimenters",))
         plan.problems.extend(missing)
@@ -202,13 +245,16 @@ def prepare(
     plan.groups = [ref for ref, _ in resolved]
     plan.inputs = []
     not_found: list[str] = []
-    for ref, folder in single_assets(plan, resolved):
-        asset, problems = plan.load_input(ref, folder)
+    singles = single_assets(plan, resolved)
+    if plan.catalog is not None:
+        plan.catalog.ask(ref for ref, _ in singles)
+    for ref, folder in singles:
+        asset, problems = plan.load_early(ref, folder)
         plan.inputs.append(asset)
         plan.problems.extend(problems)
         if folder is not None:
             plan.resolver.know(folder)
-        elif not problems:
+        elif not problems and not asset.files:
             not_found.append(_not_found(plan, asset.name))
     is_unread = len(plan.problems) > told or bool(plan.settings.problems)
     plan.problems.extend(
@@ -245,7 +291,37 @@ def prepare(
 
 def _not_found(plan: Plan, name: str) -> str:
     hint = did_you_mean(name, plan.resolver.known_names())
-    return f"input {name} was not found below {plan.data_root}: it hands on nothing{hint}"
+    places = f"below {plan.data_root}"
+    if plan.catalog is not None:
+        places += f", nor in the metadata database {plan.catalog.host}"
+    return f"input {name} was not found {places}: it hands on nothing{hint}"
+
+
+def _open_catalog(plan: Plan) -> None:
+    """Make ready to ask the metadata database, unless nobody is to be asked."""
+    if plan.inherit not in ("auto", "docdb"):
+        return
+    if plan.offline:
+        if plan.inherit == "docdb":
+            plan.problems.append(
+                'inherit="docdb" asks the metadata database, but `offline` is set: unset it, or '
+                'give inherit="files"'
+            )
+        return
+    host = (plan.settings.text("docdb_host") or _DOCDB_HOST).removeprefix("https://").rstrip("/")
+    version = plan.settings.text("docdb_version") or "v2"
+    if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d{1,5})?", host):
+        plan.problems.append(
+            f"docdb_host must be the name of a host, such as {_DOCDB_HOST!r}, not "
+            f"{redact_text(host)!r}"
+        )
+    elif version not in _DOCDB_VERSIONS:
+        plan.problems.append(
+            f"docdb_version must be one of {', '.join(_DOCDB_VERSIONS)}, not "
+            f"{redact_text(version)!r}"
+        )
+    else:
+        plan.catalog = Catalog(host, version, plan.settings.seconds("service_timeout", default=10))
 
 
 def reserve_name(plan: Plan, inputs: Sequence[InputAsset]) -> None:

@@ -26,13 +26,13 @@ from asset_provenance.errors import AssemblyError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import read_patches
 from asset_provenance.metadata import writer
-from asset_provenance.records import AssetRecord, InputRef, code_from_json
-from asset_provenance.settings import FACTS, load_settings, parse_text
+from asset_provenance.records import AssetRecord, InputRef, ProcessRecord, code_from_json
+from asset_provenance.settings import FACTS, SERVICE_OPTIONS, load_settings, parse_text
 from asset_provenance.suggestions import did_you_mean
 
 __all__ = ["Recovery", "read_assignments", "recover"]
 
-_SETTABLE = (*FACTS, "data_root", "offline")
+_SETTABLE = (*FACTS, "data_root", *SERVICE_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,17 @@ def _made(
     if run.asset is None or run.block is None:
         raise StorageError(f"nothing is known of the run {run.id}")
     plan = _plan(run, run.asset, facts, base_name)
+    try:
+        return _assembled(run, run.asset, run.block, plan, overwrite=overwrite)
+    finally:
+        plan.close()
+
+
+def _assembled(
+    run: DeadRun, asset: AssetRecord, block: ProcessRecord, plan: preflight.Plan, *, overwrite: bool
+) -> Recovery:
     folders = _input_folders(plan, run)
-    _prepare(plan, run.asset, folders)
+    _prepare(plan, asset, folders)
     if plan.problems:
         return Recovery(problems=tuple(plan.problems), advice=plan.advice)
     patches: dict[str, bytes] = {}
@@ -149,7 +158,7 @@ def _made(
     try:
         assembled = assembly.assemble(
             plan,
-            run.block,
+            block,
             run.records,
             late_inputs=[ResolvedInput(ref) for ref in run.late_inputs],
             folders=folders,
@@ -164,7 +173,12 @@ def _plan(
     run: DeadRun, asset: AssetRecord, facts: Mapping[str, Any], base_name: str | None
 ) -> preflight.Plan:
     """Make the plan of the run again, from its record and from what is given now."""
-    recorded = {name: value for name, value in mapping(asset, "facts").items() if name in FACTS}
+    recorded = {
+        name: value
+        for part, known in (("facts", FACTS), ("services", SERVICE_OPTIONS))
+        for name, value in mapping(asset, part).items()
+        if name in known
+    }
     # The name holds the time when the run began, and must be the same however often it is made.
     recorded["creation_time"] = asset.creation_time
     if os.path.isdir(asset.data_root):  # noqa: PTH112 - never raises

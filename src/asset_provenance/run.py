@@ -123,6 +123,7 @@ class Run:
             self.parameters = self._block_parameters(arguments)
             self.journal = Journal(plan.output_dir)
         except BaseException:
+            plan.close()
             self._folder.abandon()
             raise
         return plan
@@ -241,6 +242,7 @@ class Run:
                 self._keep(block)
         finally:
             signals.forget(self)
+            self.plan.close()
             self._folder.give_back()
 
     def _keep(self, block: ProcessRecord) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "DESCRIPTION_FACTS",
     "ENVIRONMENT_PREFIX",
     "FACTS",
+    "SERVICE_OPTIONS",
     "Given",
     "Settings",
     "load_settings",
@@ -49,6 +50,8 @@ DESCRIPTION_FACTS = (
 )
 """Facts that are fields of the schema's ``DataDescription``."""
 FACTS = (*DESCRIPTION_FACTS, "experimenters", "pipelines", "pipeline_name")
+SERVICE_OPTIONS = ("offline", "docdb_host", "docdb_version", "service_timeout")
+"""Options that say who on the network is asked, and for how long."""
 LIST_FACTS = frozenset(
     {"investigators", "funding_source", "modalities", "tags", "experimenters", "pipelines"}
 )

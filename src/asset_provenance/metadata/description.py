@@ -15,7 +15,8 @@ from aind_data_schema_models.data_name_patterns import DataLevel, build_data_nam
 from pydantic import ValidationError
 
 from asset_provenance.metadata import vocabulary
-from asset_provenance.metadata.inheritance import InputAsset, shared_raw_root
+from asset_provenance.metadata.inheritance import shared_raw_root
+from asset_provenance.metadata.inputs import InputAsset
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.settings import DESCRIPTION_FACTS, ENVIRONMENT_PREFIX, FACTS, Settings
 

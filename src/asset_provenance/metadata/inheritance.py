@@ -8,101 +8,32 @@ again, because the models rewrite the schema version and can lose content.
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from aind_data_schema_models.data_name_patterns import DataLevel, DataRegex
-from pydantic import ValidationError
 
-from asset_provenance.corefiles import (
-    CORE_FILES,
-    DATA_DESCRIPTION,
-    INHERITED_FILES,
-    LEGACY_FILES,
-    PROVENANCE_FOLDER,
-    file_name,
-    parse_json,
-    read_bytes,
-)
-from asset_provenance.errors import ProvenanceError
-from asset_provenance.metadata import upgrade
+from asset_provenance.corefiles import INHERITED_FILES, PROVENANCE_FOLDER, file_name
+from asset_provenance.metadata.inputs import CoreFile, InputAsset, why_invalid
 from asset_provenance.metadata.quiet import quiet
-from asset_provenance.records import InputRef, printable
 
 __all__ = [
     "QUALITY_CONTROL",
     "CarriedFile",
-    "CoreFile",
-    "InputAsset",
     "inherited_files",
     "kept_name",
-    "load_input",
     "raw_root",
     "refused_quality_controls",
     "shared_raw_root",
     "shared_subject",
-    "why_invalid",
 ]
 
-_ASSET_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\]{1,255}")
 QUALITY_CONTROL = "quality_control"
-_NEVER_INVENTED = ("project_name", "investigators", "funding_source")
 
 _log = logging.getLogger("asset_provenance")
-
-
-@dataclass(frozen=True, slots=True)
-class CoreFile:
-    """A core metadata file of an input: its bytes, what they say, and whether it was v1."""
-
-    content: bytes
-    data: Mapping[str, Any]
-    is_upgraded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InputAsset:
-    """An input with the metadata that were found for it.
-
-    Parameters
-    ----------
-    ref
-        Its name, and URL where that was given.
-    folder
-        Where it lies, or None.
-    files
-        Its core files by field name; empty for an asset without metadata.
-    """
-
-    ref: InputRef
-    folder: Path | None = None
-    files: Mapping[str, CoreFile] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The asset's name; its URL, where it has none."""
-        return self.ref.name or self.ref.url or ""
-
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """What its ``data_description.json`` says; empty when there is none."""
-        found = self.files.get(DATA_DESCRIPTION)
-        return {} if found is None else found.data
-
-    @property
-    def subject_id(self) -> str | None:
-        """The subject, as its description has it, else its ``subject.json``."""
-        subject = self.files.get("subject")
-        for data in (self.description, {} if subject is None else subject.data):
-            value = data.get("subject_id")
-            if isinstance(value, str) and value:
-                return value
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,75 +41,8 @@ class CarriedFile:
     """A file that the new asset takes over unchanged."""
 
     core_file: str
-    content: bytes
+    file: CoreFile
     source: str
-
-
-def load_input(
-    ref: InputRef, folder: Path | None, *, offline: bool = False, upgrades: bool = True
-) -> tuple[InputAsset, list[str]]:
-    """Read the core files of an input, upgrading those of schema v1.
-
-    Parameters
-    ----------
-    ref, folder
-        The asset, and where it lies if that is known.
-    offline
-        Whether an upgrade may ask services on the network.
-    upgrades
-        Whether metadata of schema v1 are wanted at all; else only its description is read.
-
-    Returns
-    -------
-    tuple
-        The asset, and one text for each file that cannot be used at all.
-    """
-    if folder is None:
-        return InputAsset(ref), []
-    files: dict[str, CoreFile] = {}
-    problems: list[str] = []
-    for core_file in (*CORE_FILES, *LEGACY_FILES):
-        path = folder / file_name(core_file)
-        try:
-            content = read_bytes(path)
-            files[core_file] = CoreFile(content, parse_json(content, path))
-        except FileNotFoundError:
-            continue
-        except (ValueError, OSError) as error:
-            problems.append(f"input {ref.name}: {error}")
-    name = files[DATA_DESCRIPTION].data.get("name") if DATA_DESCRIPTION in files else None
-    if isinstance(name, str) and not _ASSET_NAME.fullmatch(name):
-        problems.append(
-            f"input {ref.name}: the name {printable(name[:100])!r} in its data_description.json "
-            "cannot be that of an asset"
-        )
-    if not problems and upgrades:
-        try:
-            files = _upgraded(ref, folder, files, offline=offline)
-        except ProvenanceError as error:
-            problems.append(str(error))
-    return InputAsset(ref, folder, files), problems
-
-
-def _upgraded(
-    ref: InputRef, folder: Path, files: dict[str, CoreFile], *, offline: bool
-) -> dict[str, CoreFile]:
-    data = {name: dict(file.data) for name, file in files.items()}
-    if not upgrade.is_v1(data):
-        return files
-    name = ref.name or folder.name
-    location = ref.url or folder.as_uri()
-    upgraded = upgrade.upgrade(name, location, data, offline=offline)
-    kept = {name: file for name, file in files.items() if name not in upgrade.v1_files(data)}
-    for core_file, content in upgraded.items():
-        found = parse_json(content, folder / file_name(core_file))
-        if core_file == DATA_DESCRIPTION:
-            # Where v1 had none, the upgrader invents "unknown" people and internal funding.
-            invented = [name for name in _NEVER_INVENTED if not data.get(core_file, {}).get(name)]
-            found = {name: value for name, value in found.items() if name not in invented}
-        kept.setdefault(core_file, CoreFile(content, found, is_upgraded=True))
-    _log.info("input %s has metadata of schema v1; they were upgraded", name)
-    return kept
 
 
 def raw_root(asset: InputAsset) -> str | None:
@@ -241,7 +105,7 @@ def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
                     first.name,
                     other.name,
                 )
-        carried.append(CarriedFile(core_file, first.files[core_file].content, first.name))
+        carried.append(CarriedFile(core_file, first.files[core_file], first.name))
     return carried
 
 
@@ -307,24 +171,3 @@ def merged_quality_control(inputs: Sequence[InputAsset]) -> Any:
     # The schema computes the status by way of sets; sorted, equal inputs give equal files.
     status = dict(sorted((merged.status or {}).items()))
     return merged.model_copy(update={"metrics": unique, "status": status})
-
-
-@functools.lru_cache(maxsize=64)
-@quiet()
-def why_invalid(core_file: str, content: bytes) -> str | None:
-    """Say in one line why a core file does not validate under the schema's model, or None.
-
-    The models of subject, procedures, instrument and acquisition take about a second to import,
-    so this is asked at the end of a run, and once for equal files.
-    """
-    module = importlib.import_module(f"aind_data_schema.core.{core_file}")
-    model = getattr(module, "".join(part.capitalize() for part in core_file.split("_")))
-    try:
-        model.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return f"{error.error_count()} fault(s), first at {place or 'the top'}: {first['msg']}"
-    except ValueError as error:
-        return str(error)
-    return None

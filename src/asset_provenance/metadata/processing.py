@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from asset_provenance import lineage
 from asset_provenance.metadata.description import explain
-from asset_provenance.metadata.inheritance import InputAsset, kept_name, shared_raw_root
+from asset_provenance.metadata.inheritance import kept_name, shared_raw_root
+from asset_provenance.metadata.inputs import InputAsset
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 

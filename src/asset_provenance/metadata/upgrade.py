@@ -15,9 +15,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asset_provenance import children
 from asset_provenance.corefiles import CORE_FILES, LEGACY_FILES
 from asset_provenance.errors import AssemblyError, UsageError
 from asset_provenance.redaction import redact_text
@@ -35,10 +35,6 @@ _UPGRADABLE = ({*CORE_FILES} - {"model"}) | {*LEGACY_FILES}
 _UPGRADER = "aind_metadata_upgrader"
 _REMEDY = (
     'give an input whose metadata have been upgraded, or inherit="none" and the facts yourself'
-)
-_CHILD = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from asset_provenance.metadata.upgrade import _child; _child()"
 )
 _LONGEST_REASON = 400
 
@@ -178,14 +174,9 @@ def _failure(name: str, reason: str) -> AssemblyError:
 
 
 def _ask_child(name: str, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in {"PYTHONPATH", "PYTHONINSPECT"}  # the path is given; the other would linger
-    }
     # The upgrader walks sets of names: with a fixed seed, the same record gives the same bytes.
-    environment["PYTHONHASHSEED"] = "0"
-    command = [sys.executable, "-P", "-W", "ignore", "-c", _CHILD, json.dumps(_import_path())]
+    environment = {**children.environment(), "PYTHONHASHSEED": "0"}
+    command = children.command(__name__, "_child")
     try:
         result = subprocess.run(
             command,
@@ -206,22 +197,6 @@ def _ask_child(name: str, request: Mapping[str, Any], timeout: float) -> dict[st
         ending = f"the upgrader ended with status {result.returncode}"
         raise _failure(name, redact_text(": ".join([ending, *said]))[:_LONGEST_REASON]) from None
     return reply
-
-
-def _import_path() -> list[str]:
-    """Give where the child imports from: as here, but the user's own folders come last.
-
-    Otherwise a script or a file beside it, named like a module that the upgrader imports, would
-    run in the child.
-    """
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    try:
-        cwd = Path.cwd()
-    except OSError:  # it is gone; nothing can be imported from it
-        cwd = Path(os.sep)
-    folders = [str(Path(cwd, entry)) for entry in sys.path]
-    own = {str(cwd), str(Path(cwd, script).parent)} if script else {str(cwd)}
-    return [*sorted(folders, key=own.__contains__), str(Path(__file__).parents[2])]
 
 
 def _child() -> None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asset_provenance.metadata import description
-from asset_provenance.metadata.inheritance import CoreFile, InputAsset, raw_root
+from asset_provenance.metadata.inheritance import raw_root
+from asset_provenance.metadata.inputs import CoreFile, InputAsset
 from asset_provenance.records import InputRef
 from asset_provenance.settings import Given, Settings
 from helpers.assets import description as describe

@@ -1,0 +1,239 @@
+"""The metadata database, asked through its own client.
+
+Runs in a program of our own beside the user's, see :mod:`asset_provenance.services.lookup`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from asset_provenance.corefiles import CORE_FILES, LEGACY_FILES
+from asset_provenance.errors import ServiceError
+from asset_provenance.redaction import redact_text
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["find_records"]
+
+_TRIES = 2.5
+"""A request may take so much of the time, so that one that hangs leaves time for another."""
+_LARGEST_ANSWER = 64 * 1024 * 1024
+_CHUNK = 1024 * 1024
+_TOO_LARGE = 413
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+_LONGEST_REASON = 300
+_ABOUT = ("_id", "name", "location", "schema_version", "created", "_created")
+_ABOUT_CHANGES = ("last_modified", "_last_modified")
+
+Ask = Callable[[Sequence[str], Sequence[str] | None], list[dict[str, Any]]]
+
+
+class _TooLargeError(Exception):
+    """The gateway does not pass so much on at once."""
+
+
+def find_records(
+    names: Sequence[str], *, host: str, version: str, deadline: float
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Find the records of data assets, with as few queries as they need: one, as a rule.
+
+    Parameters
+    ----------
+    names
+        Of the assets.
+    host, version
+        Of the database's API.
+    deadline
+        When to give up, on the monotonic clock, in seconds.
+
+    Returns
+    -------
+    tuple
+        What was found, several records of one name among them; and why it is not all that there
+        may be, or None.
+    """
+    from aind_data_access_api.document_db import MetadataDbClient  # noqa: PLC0415 - slow
+
+    wanted = set(names)
+    found: list[dict[str, Any]] = []
+
+    def ask(group: Sequence[str], fields: Sequence[str] | None) -> list[dict[str, Any]]:
+        projection = None if fields is None else dict.fromkeys(fields, 1)
+        answer = _patiently(
+            lambda: client.fetch_records_by_filter_list("name", list(group), projection), deadline
+        )
+        if not isinstance(answer, list):
+            raise ServiceError(f"it answered with {type(answer).__name__} instead of records")
+        return [
+            record for record in answer if isinstance(record, dict) and record.get("name") in wanted
+        ]
+
+    try:
+        with _session(deadline) as session:
+            client = MetadataDbClient(host=host, version=version, session=session)
+            missing = list(names)
+            while missing:
+                new = _in_parts(ask, missing)
+                found += new
+                # A gateway may pass on fewer records than there are, without a word.
+                there = {record["name"] for record in new}
+                missing = [name for name in missing if name not in there] if there else []
+    except ServiceError as error:
+        return found, str(error)
+    return found, None
+
+
+def _in_parts(ask: Ask, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Ask for all at once, or for halves as long as the answer is too large."""
+    try:
+        return ask(names, None)
+    except _TooLargeError:
+        if len(names) == 1:
+            return _file_by_file(ask, names)
+    middle = len(names) // 2
+    return [*_in_parts(ask, names[:middle]), *_in_parts(ask, names[middle:])]
+
+
+def _file_by_file(ask: Ask, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Put records together whose core files only pass the gateway one by one."""
+    records: dict[str, dict[str, Any]] = {}
+    for core_file in (*CORE_FILES, *LEGACY_FILES):
+        try:
+            parts = ask(names, (*_ABOUT, *_ABOUT_CHANGES, core_file))
+        except _TooLargeError:
+            continue  # a core file that nothing passes on: the asset's folder may have it
+        for part in parts:
+            records.setdefault(str(part.get("_id")), {}).update(part)
+    return list(records.values())
+
+
+def _patiently(query: Callable[[], Any], deadline: float) -> Any:
+    """Query, and again after a while where that may help, until the time is over.
+
+    Raises
+    ------
+    ServiceError
+        With the reason in words.
+    """
+    import requests  # noqa: PLC0415 - slow
+    import tenacity  # noqa: PLC0415 - as above
+
+    # A load balancer at its limits says when to come again; no longer than the time allows.
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        told = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+        own = tenacity.wait_exponential_jitter(initial=0.2, max=3, jitter=0.2)(state)
+        return max(own, float(told)) if told.isdecimal() else own
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        wait=wait,
+        stop=tenacity.stop_before_delay(max(0.0, deadline - time.monotonic())),
+        reraise=True,
+    )
+    try:
+        return retrying(query)
+    except requests.HTTPError as error:
+        status = _status(error)
+        if status == _TOO_LARGE:
+            raise _TooLargeError from None
+        reason = " ".join(str(getattr(error.response, "reason", "")).split())
+        raise ServiceError(
+            f"it answered {status} {redact_text(reason)[:_LONGEST_REASON]}"
+        ) from None
+    except requests.exceptions.SSLError:
+        raise ServiceError("its certificate is not one that this machine trusts") from None
+    except requests.Timeout:
+        raise ServiceError("it did not answer in time") from None
+    except requests.exceptions.JSONDecodeError:
+        raise ServiceError("it answered with something that is not JSON") from None
+    except requests.RequestException as error:
+        raise ServiceError(_reason(error)) from None
+    except (ValueError, RecursionError):
+        raise ServiceError("it answered with something that is not JSON") from None
+
+
+def _status(error: requests.HTTPError) -> int:
+    return 0 if error.response is None else error.response.status_code
+
+
+def _may_pass(error: BaseException) -> bool:
+    import requests  # noqa: PLC0415 - as above
+
+    if isinstance(error, requests.HTTPError):
+        status = _status(error)
+        return bool(status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR)
+    if isinstance(error, requests.exceptions.SSLError):
+        return False
+    lost = requests.exceptions.ChunkedEncodingError
+    return isinstance(error, requests.ConnectionError | requests.Timeout | lost)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a connection did not come about, or broke off."""
+    innermost: BaseException = error
+    for _ in range(10):
+        inner = getattr(innermost, "reason", None) or innermost.__cause__ or innermost.__context__
+        if not isinstance(inner, BaseException):
+            break
+        innermost = inner
+    said = getattr(innermost, "strerror", None) or str(innermost)
+    return redact_text(f"it could not be reached: {' '.join(said.split())}")[:_LONGEST_REASON]
+
+
+def _session(deadline: float) -> requests.Session:
+    """Give a session whose requests end in time; by itself, the client would wait for ever."""
+    import requests  # noqa: PLC0415 - as above
+
+    class BoundedSession(requests.Session):
+        def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise requests.Timeout("no time is left")
+            limits = {**kwargs, "timeout": max(0.1, min(left, _share(left))), "stream": True}
+            response = super().send(request, **limits)
+            response._content = _read(response.iter_content(_CHUNK), deadline)
+            return response
+
+    return BoundedSession()
+
+
+def _share(left: float) -> float:
+    return left / _TRIES if left > 1 else left
+
+
+def _read(chunks: Iterable[bytes], deadline: float) -> bytes:
+    import requests  # noqa: PLC0415 - as above
+
+    content = bytearray()
+    for chunk in chunks:
+        content += chunk
+        if len(content) > _LARGEST_ANSWER:
+            raise requests.RequestException(
+                f"its answer has more than {_LARGEST_ANSWER // _CHUNK} MB"
+            )
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the answer did not come to its end")
+    return bytes(content)
+
+
+def _answer_request() -> None:
+    """Answer the request on standard input, on standard output."""
+    request: Mapping[str, Any] = json.loads(sys.stdin.buffer.read())
+    # Should the run be killed, nobody else ends a program that waits for the network.
+    faulthandler.dump_traceback_later(max(0.1, request["deadline"] - time.monotonic()), exit=True)
+    records, failure = find_records(
+        request["names"],
+        host=request["host"],
+        version=request["version"],
+        deadline=request["deadline"],
+    )
+    with sys.stdout as answer:
+        json.dump({"records": records, "failure": failure}, answer)

@@ -1,0 +1,206 @@
+"""Records of input assets from the metadata database, asked for while something else goes on.
+
+A run asks when it starts and waits only where it needs the answer. The question is put by a
+program of our own: its imports and its waiting cost the user's program nothing, it can be ended
+whatever the network does, and no thread of ours is in the way of a fork.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from asset_provenance import children
+from asset_provenance.records import InputRef
+
+__all__ = ["Catalog"]
+
+_LATEST = 0.3
+"""Seconds that the asking program has for the end of its work before it is ended."""
+
+_log = logging.getLogger("asset_provenance")
+
+Record = Mapping[str, Any]
+
+_CAN_DETACH = hasattr(os, "fork")
+
+
+@dataclass(slots=True)
+class Catalog:
+    """What the database knows of the inputs of a run.
+
+    Parameters
+    ----------
+    host, version
+        Of the database's API.
+    timeout
+        Seconds after which a question is given up.
+
+    Attributes
+    ----------
+    failure : str or None
+        Why the last question was not answered, or not in full.
+    """
+
+    host: str
+    version: str
+    timeout: float
+    failure: str | None = None
+    _asked: set[str] = field(default_factory=set)
+    _records: dict[str, list[Record]] = field(default_factory=dict)
+    _waiting: list[_Lookup] = field(default_factory=list)
+
+    def ask(self, refs: Iterable[InputRef]) -> None:
+        """Begin to look for assets that have not been asked for yet, all with one query."""
+        names = [ref.name for ref in refs if ref.name and ref.name not in self._asked]
+        if names:
+            self._asked.update(names)
+            self._waiting.append(_Lookup(list(dict.fromkeys(names)), self))
+
+    def record(self, ref: InputRef) -> Record | None:
+        """Give the record of an asset; waits for the answers to what was asked.
+
+        Of several records of one name, the one at the given URL is taken, else the newest.
+        """
+        while self._waiting:
+            self._take(self._waiting.pop(0))
+        found = self._records.get(ref.name or "", [])
+        if len(found) > 1:
+            self._records[ref.name or ""] = found = [_chosen(found, ref)]
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """End what still asks: nobody waits for the answer."""
+        for lookup in self._waiting:
+            lookup.end()
+        self._waiting.clear()
+
+    def _take(self, lookup: _Lookup) -> None:
+        records, failure = lookup.answer()
+        self.failure = failure
+        for record in records:
+            self._records.setdefault(record["name"], []).append(record)
+        if failure is not None:
+            _log.warning(
+                "the metadata database %s could not be asked%s: %s",
+                self.host,
+                " for everything" if records else "",
+                failure,
+            )
+
+
+class _Lookup:
+    """One question, put by a program of our own."""
+
+    def __init__(self, names: list[str], catalog: Catalog) -> None:
+        self._timeout = catalog.timeout
+        self._deadline = time.monotonic() + catalog.timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failure: str | None = None
+        # Files, not pipes: neither side ever waits for the other to read.
+        self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - read when the program has ended
+        request = {
+            "names": names,
+            "host": catalog.host,
+            "version": catalog.version,
+            "deadline": self._deadline - _LATEST,
+        }
+        try:
+            self._process = self._started(json.dumps(request).encode())
+        except OSError as error:
+            self._failure = f"the program that asks could not be started: {error.strerror}"
+
+    def _started(self, request: bytes) -> subprocess.Popen[bytes]:
+        module = "asset_provenance.services.docdb"
+        with tempfile.TemporaryFile() as question:
+            question.write(request)
+            question.seek(0)
+            process = subprocess.Popen(
+                children.command(module, "_answer_request", detached=_CAN_DETACH),
+                stdin=question,
+                stdout=self._answer,
+                stderr=subprocess.PIPE,  # nobody reads it: that it closes tells of the end
+                env=children.environment(),
+                start_new_session=True,  # Ctrl-C is for the user's program
+            )
+        if _CAN_DETACH:
+            process.wait()
+        return process
+
+    def answer(self) -> tuple[list[Record], str | None]:
+        """Wait for the answer: the records, and why they are not all there may be."""
+        is_done = self._wait(self._deadline - time.monotonic())
+        self._end(is_done=is_done)
+        try:
+            with self._answer:
+                self._answer.seek(0)
+                reply = json.loads(self._answer.read())
+            return reply["records"], reply["failure"]
+        except (ValueError, RecursionError, KeyError, OSError):
+            late = f"it did not answer within {self._timeout:g} s"
+            broken = "the program that asks ended without an answer"
+            return [], self._failure or (broken if is_done else late)
+
+    def end(self) -> None:
+        """End the program that asks."""
+        self._end(is_done=self._wait(0))
+        self._answer.close()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for the end of the program, for so long at most; say whether it has ended."""
+        if self._process is None or self._process.stderr is None:
+            return True
+        if not _CAN_DETACH:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, seconds))
+            return self._process.poll() is not None
+        poll = select.poll()
+        poll.register(self._process.stderr, select.POLLIN)
+        until = time.monotonic() + seconds
+        while events := poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            if events[0][1] & select.POLLHUP:
+                return True
+            os.read(self._process.stderr.fileno(), 65536)  # last words of a Python that failed
+        return False
+
+    def _end(self, *, is_done: bool) -> None:
+        if self._process is None:
+            return
+        if not is_done and _CAN_DETACH:
+            # The group is the program's own, and outlives the child that has left it.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        elif not is_done:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+
+def _chosen(records: list[Record], ref: InputRef) -> Record:
+    """Choose among records of one name, and say so."""
+    here = [record for record in records if ref.url and record.get("location") == ref.url]
+    newest = max(here or records, key=_last_change)
+    _log.warning(
+        "the metadata database has %d records of %s; the %s is used, %s",
+        len(records),
+        ref.name,
+        f"one at {ref.url}" if here else "newest",
+        newest.get("_id"),
+    )
+    return newest
+
+
+def _last_change(record: Record) -> str:
+    names = ("_last_modified", "last_modified", "_created", "created")
+    return next((str(record[name]) for name in names if record.get(name)), "")
