@@ -20,7 +20,6 @@ from asset_provenance.cli import main
 from asset_provenance.testing import Fault, LoopbackServices
 from helpers import assets
 from helpers.assets import FACTS, PEOPLE, RAW, description, make_asset, process, read_json
-from helpers.schema import validate_set
 
 OTHER = "ecephys_900101_2026-03-04_18-30-05"
 
@@ -219,7 +218,7 @@ def test_an_answer_over_the_gateway_s_limit_is_asked_for_in_parts(
     services.docdb.max_payload = 8_000  # two or three records
     folder = run(names, base_name="cohort")
     assert read_json(folder / "data_description.json")["source_data"] == names
-    assert project_of(folder) == "Project of the database"
+    assert len(services.docdb.requests) > 3
 
 
 def test_a_record_over_the_gateway_s_limit_is_asked_for_file_by_file(
@@ -452,7 +451,7 @@ def test_a_real_v1_record_is_upgraded(
     monkeypatch.setenv("ASSET_PROVENANCE_DOCDB_VERSION", "v1")
     services.docdb.add_records([old], version="v1")
     folder = run(old["name"], **FACTS)
-    validate_set(folder)
+    assert main(["check", str(folder)]) == 0
     assert "upgraded from schema v1" in read_json(folder / "processing.json")["notes"]
 
 

@@ -147,9 +147,9 @@ class _Lookup:
                 reply = json.loads(self._answer.read())
             return reply["records"], reply["failure"]
         except (ValueError, RecursionError, KeyError, OSError):
-            late = f"it did not answer within {self._timeout:g} s"
-            broken = "the program that asks ended without an answer"
-            return [], self._failure or (broken if is_done else late)
+            if is_done and time.monotonic() < self._deadline - _LATEST:
+                return [], self._failure or "the program that asks ended without an answer"
+            return [], f"it did not answer within {self._timeout:g} s"
 
     def end(self) -> None:
         """End the program that asks."""
