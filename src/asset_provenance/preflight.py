@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,8 +17,7 @@ from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inputs import InputAsset, is_described, load_input
 from asset_provenance.records import CodeRecord, InputRef, JsonValue, to_json
-from asset_provenance.redaction import redact_text
-from asset_provenance.services.lookup import Catalog
+from asset_provenance.services.lookup import Catalog, find_database
 from asset_provenance.settings import SERVICE_OPTIONS, Settings, user_file
 from asset_provenance.suggestions import did_you_mean
 
@@ -34,8 +32,6 @@ __all__ = [
     "warn_of_changed_case",
 ]
 
-_DOCDB_HOST = "api.allenneuraldynamics.org"
-_DOCDB_VERSIONS = ("v2", "v1")
 _NOT_STARTED = datetime.max.replace(tzinfo=UTC)
 
 _log = logging.getLogger("asset_provenance")
@@ -308,20 +304,12 @@ def _open_catalog(plan: Plan) -> None:
                 'give inherit="files"'
             )
         return
-    host = (plan.settings.text("docdb_host") or _DOCDB_HOST).removeprefix("https://").rstrip("/")
-    version = plan.settings.text("docdb_version") or "v2"
-    if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d{1,5})?", host):
-        plan.problems.append(
-            f"docdb_host must be the name of a host, such as {_DOCDB_HOST!r}, not "
-            f"{redact_text(host)!r}"
-        )
-    elif version not in _DOCDB_VERSIONS:
-        plan.problems.append(
-            f"docdb_version must be one of {', '.join(_DOCDB_VERSIONS)}, not "
-            f"{redact_text(version)!r}"
-        )
-    else:
-        plan.catalog = Catalog(host, version, plan.settings.seconds("service_timeout", default=10))
+    try:
+        host, version = find_database(plan.settings)
+    except ValueError as error:
+        plan.problems.append(str(error))
+        return
+    plan.catalog = Catalog(host, version, plan.settings.seconds("service_timeout", default=10))
 
 
 def reserve_name(plan: Plan, inputs: Sequence[InputAsset]) -> None:

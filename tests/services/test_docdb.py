@@ -215,7 +215,7 @@ def test_an_answer_over_the_gateway_s_limit_is_asked_for_in_parts(
         record(name, data_description=description(name, subject_id=name.split("_")[1]))
         for name in names
     )
-    services.docdb.max_payload = 8_000  # two or three records
+    services.docdb.max_payload = 4_000  # one or two records
     folder = run(names, base_name="cohort")
     assert read_json(folder / "data_description.json")["source_data"] == names
     assert len(services.docdb.requests) > 3

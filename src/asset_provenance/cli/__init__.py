@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli import check, recover
+from asset_provenance.cli import check, publish, recover
 from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("check")(check.check)
 app.command("recover")(recover.recover)
+app.command("publish")(publish.publish)
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from asset_provenance.errors import StorageError
 if TYPE_CHECKING:
     from asset_provenance.metadata.findings import Finding
 
-__all__ = ["check"]
+__all__ = ["check", "finish_interrupted_write", "show"]
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 
@@ -33,7 +33,7 @@ def check(
     """
     from asset_provenance.metadata.folder_checks import check_folder  # noqa: PLC0415 - slow
 
-    _finish_interrupted_write(folder)
+    finish_interrupted_write(folder)
     findings = check_folder(folder)
     errors = sum(found.severity == "error" for found in findings)
     warnings = len(findings) - errors
@@ -43,13 +43,13 @@ def check(
         say_json({"folder": name, "errors": errors, "warnings": warnings, "findings": listed})
     else:
         for found in findings:
-            _show(found)
+            show(found)
         told = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
         say(f"{folder}: {told if findings else 'nothing is wrong'}")
     raise typer.Exit(1 if errors else 0)
 
 
-def _finish_interrupted_write(folder: Path) -> None:
+def finish_interrupted_write(folder: Path) -> None:
     """Put the rest of a set into place whose writer was killed, unless somebody is at it."""
     from asset_provenance.folder import OutputFolder  # noqa: PLC0415 - rarely needed
     from asset_provenance.metadata import writer  # noqa: PLC0415 - slow
@@ -66,11 +66,12 @@ def _finish_interrupted_write(folder: Path) -> None:
         say(str(error), error=True)  # the check finds what is left
 
 
-def _show(found: Finding) -> None:
+def show(found: Finding, *, error: bool = False) -> None:
+    """Print a finding, and what mends it."""
     place = ", ".join(filter(None, (found.file or "all files together", found.where)))
-    say(f"{found.severity}: {place}", style=_STYLES[found.severity])
-    say(found.what, indent=4)
-    say(f"-> {found.mend}", indent=4)
+    say(f"{found.severity}: {place}", style=_STYLES[found.severity], error=error)
+    say(found.what, indent=4, error=error)
+    say(f"-> {found.mend}", indent=4, error=error)
 
 
 def _count(number: int, word: str) -> str:

@@ -9,12 +9,19 @@ import faulthandler
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asset_provenance.corefiles import CORE_FILES, LEGACY_FILES
 from asset_provenance.errors import ServiceError
 from asset_provenance.redaction import redact_text
+from asset_provenance.services.requesting import (
+    may_pass,
+    pause,
+    read_answer,
+    status_of,
+    why_no_answer,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -25,12 +32,8 @@ _TRIES = 2.5
 """A request may take so much of the time, so that one that hangs leaves time for another."""
 _LAST_WORDS = 0.2
 """Seconds after the deadline in which the program must have said what it has found out."""
-_LARGEST_ANSWER = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _TOO_LARGE = 413
-_TOO_MANY_REQUESTS = 429
-_SERVER_ERROR = 500
-_LONGEST_REASON = 300
 _ABOUT = ("_id", "name", "location", "schema_version", "created", "_created")
 _ABOUT_CHANGES = ("last_modified", "_last_modified")
 
@@ -124,70 +127,26 @@ def _patiently(query: Callable[[], Any], deadline: float) -> Any:
     ServiceError
         With the reason in words.
     """
-    import requests  # noqa: PLC0415 - slow
-    import tenacity  # noqa: PLC0415 - as above
-
-    # A load balancer at its limits says when to come again; no longer than the time allows.
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        told = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
-        own = tenacity.wait_exponential_jitter(initial=0.2, max=3, jitter=0.2)(state)
-        return max(own, float(told)) if told.isdecimal() else own
+    import tenacity  # noqa: PLC0415 - slow
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_may_pass),
-        wait=wait,
+        retry=tenacity.retry_if_exception(may_pass),
+        wait=pause,
         stop=tenacity.stop_before_delay(max(0.0, deadline - time.monotonic())),
         reraise=True,
     )
     try:
         return retrying(query)
-    except requests.HTTPError as error:
-        status = _status(error)
+    except Exception as error:  # noqa: BLE001 - the client raises what it pleases
+        status = status_of(error)
         if status == _TOO_LARGE:
             raise _TooLargeError from None
-        reason = " ".join(str(getattr(error.response, "reason", "")).split())
+        if status is None:
+            raise ServiceError(why_no_answer(error)) from None
+        reason = getattr(getattr(error, "response", None), "reason", None) or ""
         raise ServiceError(
-            f"it answered {status} {redact_text(reason)[:_LONGEST_REASON]}"
+            f"it answered {status} {redact_text(' '.join(reason.split()))}"
         ) from None
-    except requests.exceptions.SSLError:
-        raise ServiceError("its certificate is not one that this machine trusts") from None
-    except requests.Timeout:
-        raise ServiceError("it did not answer in time") from None
-    except requests.exceptions.JSONDecodeError:
-        raise ServiceError("it answered with something that is not JSON") from None
-    except requests.RequestException as error:
-        raise ServiceError(_reason(error)) from None
-    except (ValueError, RecursionError):
-        raise ServiceError("it answered with something that is not JSON") from None
-
-
-def _status(error: requests.HTTPError) -> int:
-    return 0 if error.response is None else error.response.status_code
-
-
-def _may_pass(error: BaseException) -> bool:
-    import requests  # noqa: PLC0415 - as above
-
-    if isinstance(error, requests.HTTPError):
-        status = _status(error)
-        return bool(status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR)
-    if isinstance(error, requests.exceptions.SSLError):
-        return False
-    lost = requests.exceptions.ChunkedEncodingError
-    return isinstance(error, requests.ConnectionError | requests.Timeout | lost)
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words why a connection did not come about, or broke off."""
-    innermost: BaseException = error
-    for _ in range(10):
-        inner = getattr(innermost, "reason", None) or innermost.__cause__ or innermost.__context__
-        if not isinstance(inner, BaseException):
-            break
-        innermost = inner
-    said = getattr(innermost, "strerror", None) or str(innermost)
-    return redact_text(f"it could not be reached: {' '.join(said.split())}")[:_LONGEST_REASON]
 
 
 def _session(deadline: float) -> requests.Session:
@@ -201,7 +160,7 @@ def _session(deadline: float) -> requests.Session:
                 raise requests.Timeout("no time is left")
             limits = {**kwargs, "timeout": max(0.1, min(left, _share(left))), "stream": True}
             response = super().send(request, **limits)
-            response._content = _read(response.iter_content(_CHUNK), deadline)
+            response._content = read_answer(response.iter_content(_CHUNK), deadline)
             return response
 
     return BoundedSession()
@@ -209,21 +168,6 @@ def _session(deadline: float) -> requests.Session:
 
 def _share(left: float) -> float:
     return left / _TRIES if left > 1 else left
-
-
-def _read(chunks: Iterable[bytes], deadline: float) -> bytes:
-    import requests  # noqa: PLC0415 - as above
-
-    content = bytearray()
-    for chunk in chunks:
-        content += chunk
-        if len(content) > _LARGEST_ANSWER:
-            raise requests.RequestException(
-                f"its answer has more than {_LARGEST_ANSWER // _CHUNK} MB"
-            )
-        if time.monotonic() > deadline:
-            raise requests.Timeout("the answer did not come to its end")
-    return bytes(content)
 
 
 def _answer_request() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import signal
 import subprocess
@@ -22,8 +23,13 @@ from typing import Any
 
 from asset_provenance import children
 from asset_provenance.records import InputRef
+from asset_provenance.redaction import redact_text
+from asset_provenance.settings import Settings
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "find_database"]
+
+_HOST = "api.allenneuraldynamics.org"
+_VERSIONS = ("v2", "v1")
 
 _LATEST = 0.3
 """Seconds that the asking program has for the end of its work before it is ended."""
@@ -33,6 +39,27 @@ _log = logging.getLogger("asset_provenance")
 Record = Mapping[str, Any]
 
 _CAN_DETACH = hasattr(os, "fork")
+
+
+def find_database(settings: Settings) -> tuple[str, str]:
+    """Give the host and the version of the metadata database's API.
+
+    Raises
+    ------
+    ValueError
+        If what is given can be neither.
+    """
+    host = (settings.text("docdb_host") or _HOST).removeprefix("https://").rstrip("/")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d{1,5})?", host):
+        raise ValueError(
+            f"docdb_host must be the name of a host, such as {_HOST!r}, not {redact_text(host)!r}"
+        )
+    version = settings.text("docdb_version") or _VERSIONS[0]
+    if version not in _VERSIONS:
+        raise ValueError(
+            f"docdb_version must be one of {', '.join(_VERSIONS)}, not {redact_text(version)!r}"
+        )
+    return host, version
 
 
 @dataclass(slots=True)
