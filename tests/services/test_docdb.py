@@ -274,12 +274,12 @@ def test_what_will_not_pass_is_not_tried_again(
 
 FOREVER = {
     "overloaded": (Fault(status=503), "it answered 503"),
-    "dropped": (Fault(drop="before"), "it could not be reached"),
+    "dropped": (Fault(drop="before"), "the connection failed"),
     "silent": (Fault(delay=60), "did not answer"),
     "dripping": (Fault(drip=0.3), "did not "),
-    "no JSON": (Fault(body=b"<html>Sign in</html>", content_type="text/html"), "is not JSON"),
+    "no JSON": (Fault(body=b"<html>Sign in</html>", content_type="text/html"), "that its client cannot read"),
     "other JSON": (Fault(body=b'{"message": "hello"}'), "instead of records"),
-    "deep JSON": (Fault(body=b"[" * 100_000), "is not JSON"),
+    "deep JSON": (Fault(body=b"[" * 100_000), "that its client cannot read"),
 }
 
 
