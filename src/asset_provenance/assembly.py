@@ -15,6 +15,7 @@ from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.corefiles import DATA_DESCRIPTION, PROVENANCE_FOLDER, file_name
 from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import checks, description, inheritance, writer
+from asset_provenance.metadata.given import given_inputs, given_outputs
 from asset_provenance.metadata.inputs import InputAsset, why_invalid
 from asset_provenance.metadata.processing import Run, build_processing
 from asset_provenance.metadata.writer import FileToWrite
@@ -61,6 +62,7 @@ def assemble(
     records: Sequence[ProcessRecord],
     *,
     late_inputs: Sequence[ResolvedInput],
+    given: Sequence[Mapping[str, Any]],
     folders: Mapping[str, Path],
     patches: Mapping[str, bytes],
 ) -> AssembledSet:
@@ -76,6 +78,8 @@ def assemble(
         The ended processes inside it.
     late_inputs
         Inputs that were added to the run while it ran.
+    given
+        Processes that the script has written down itself, each as a ``Processing``.
     folders
         Where inputs were found, by name.
     patches
@@ -92,16 +96,26 @@ def assemble(
         If facts are missing, or the schema or our own checks refuse the result.
     """
     late = [item.ref for item in late_inputs if item.ref is not None]
-    inputs, facts = _inputs_and_facts(plan, block, records, late, folders)
+    used = [ref for record in (block, *records) for ref in record.inputs]
+    used += [
+        InputRef(name=asset.get("name"), url=asset.get("url"))
+        for one in given
+        for asset in given_inputs(one)
+    ]
+    inputs, facts = _inputs_and_facts(plan, used, late, folders)
+    is_block = plan.process_type is not None or not (records or given)
+    if plan.inputs is not None:
+        _tell_use(plan, inputs, used, is_block=is_block)
     if plan.inputs is None:
         reserve_name(plan, inputs)
     inherited = [] if plan.inherit == "none" else inputs
     try:
         described = describe(plan, facts, inputs)
         built = build_processing(
-            _written(plan, block, records, late),
-            _run(plan, facts, block, records, inherited),
+            _written(plan, block, records, late, is_block=is_block),
+            _run(plan, facts, block, records, inherited, is_block=is_block),
             inherited,
+            given=given,
         )
         quality = inheritance.merged_quality_control(inherited)
     except ValueError as error:
@@ -136,7 +150,9 @@ def assemble(
                 file.path,
                 len(file.content) // 1024,
             )
-    _tell_missing_outputs(plan, (block, *records))
+    outputs = [(record.name, path) for record in (block, *records) for path in record.outputs]
+    outputs += [output for one in given for output in given_outputs(one)]
+    _tell_missing_outputs(plan, outputs)
     _tell_inheritance(facts, files, inputs)
     header = {
         "asset_provenance_version": importlib.metadata.version("asset-provenance"),
@@ -151,13 +167,11 @@ def assemble(
 
 def _inputs_and_facts(
     plan: Plan,
-    block: ProcessRecord,
-    records: Sequence[ProcessRecord],
+    used: Sequence[InputRef],
     late_inputs: Sequence[InputRef],
     folders: Mapping[str, Path],
 ) -> tuple[list[InputAsset], description.Facts]:
     """Give the primary inputs, and the facts that follow from them and from what was given."""
-    used = [ref for record in (block, *records) for ref in record.inputs]
     added = _added_inputs(plan, used, late_inputs, folders)
     early = list(plan.inputs or [])
     inputs = [*_final(plan, early), *added]
@@ -172,8 +186,6 @@ def _inputs_and_facts(
         facts, problems = _facts(plan, inputs)
     if problems:
         raise AssemblyError("the metadata lack facts:", problems)
-    if plan.inputs is not None:
-        _tell_use(plan, inputs, used, is_block=plan.process_type is not None or not records)
     return inputs, facts
 
 
@@ -252,9 +264,11 @@ def _written(
     block: ProcessRecord,
     records: Sequence[ProcessRecord],
     late_inputs: Sequence[InputRef],
+    *,
+    is_block: bool,
 ) -> list[ProcessRecord]:
     """Give the processes to write; the block is one if it was asked for, or is all there is."""
-    if records and plan.process_type is None:
+    if not is_block:
         return list(records)
     inputs = dict.fromkeys([*plan.groups, *late_inputs, *plan.references, *block.inputs])
     return [replace(block, inputs=tuple(inputs)), *records]
@@ -266,6 +280,8 @@ def _run(
     block: ProcessRecord,
     records: Sequence[ProcessRecord],
     inputs: Sequence[InputAsset],
+    *,
+    is_block: bool,
 ) -> Run:
     main = plan.main_code
     notes = [
@@ -280,7 +296,7 @@ def _run(
             f"is kept as {place}."
         )
         _log.warning("%s", notes[-1])
-    if records and plan.process_type is None:
+    if not is_block:
         notes += _notes_of_run(block)
     if main is not None and any(not _same_code(record.code, main) for record in records):
         where = f" ({main.run_script})" if main.run_script else ""
@@ -332,9 +348,8 @@ def _carried(carried: inheritance.CarriedFile) -> FileToWrite:
     return FileToWrite(file_name(core_file), content, inherited_from=carried.source)
 
 
-def _tell_missing_outputs(plan: Plan, records: Iterable[ProcessRecord]) -> None:
-    named = dict.fromkeys((record.name, path) for record in records for path in record.outputs)
-    for name, path in named:
+def _tell_missing_outputs(plan: Plan, outputs: Iterable[tuple[str, str]]) -> None:
+    for name, path in dict.fromkeys(outputs):
         if not os.path.exists(plan.output_dir / path):  # noqa: PTH110 - never raises
             _log.warning("process %s names an output %s that is not there", name, path)
 

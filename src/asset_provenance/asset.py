@@ -303,26 +303,38 @@ class DerivedAsset:
         self._opened().recorder.block.add_note(text)
 
     def add_process(self, process: object) -> None:
-        """Take in a ``DataProcess`` of the schema. Not available in this version.
+        """Take in a process that the script has written down itself.
+
+        It appears in the metadata beside what is recorded, and nothing but what it says itself is
+        said of it: it is nobody's child, and what depends on it is not guessed. Where such
+        processes are all that there is, the block does not become a process of its own.
+
+        Parameters
+        ----------
+        process
+            The schema's ``DataProcess``. It is copied as it is now.
 
         Raises
         ------
         UsageError
-            Always, in this version.
+            If it is anything else, is not valid, or the asset is not open.
         """
-        raise UsageError(f"add_process({type(process).__name__}) is not available in this version")
+        self._opened().add_process(process)
 
     def add_processing(self, processing: object) -> None:
-        """Take in a ``Processing`` of the schema. Not available in this version.
+        """Take in several such processes, with their pipelines, notes and dependencies.
+
+        Parameters
+        ----------
+        processing
+            The schema's ``Processing``; see :meth:`add_process`.
 
         Raises
         ------
         UsageError
-            Always, in this version.
+            If it is anything else, is not valid, or the asset is not open.
         """
-        raise UsageError(
-            f"add_processing({type(processing).__name__}) is not available in this version"
-        )
+        self._opened().add_processing(processing)
 
     def _inside(self) -> Run | None:
         """Give the open run of this asset that the calling code is inside of."""

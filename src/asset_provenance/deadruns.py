@@ -63,6 +63,8 @@ class DeadRun:
         interrupted.
     late_inputs, input_folders
         Primary inputs that were added while it ran, and where inputs were found, by name.
+    given
+        Processes that the script has written down itself, each as a ``Processing``.
     ending
         How it ended, in words.
     remarks
@@ -79,6 +81,7 @@ class DeadRun:
     records: tuple[ProcessRecord, ...] = ()
     late_inputs: tuple[InputRef, ...] = ()
     input_folders: Mapping[str, Path] = field(default_factory=dict)
+    given: tuple[Mapping[str, Any], ...] = ()
     ending: str = ""
     remarks: tuple[str, ...] = ()
     refusal: str | None = None
@@ -215,7 +218,14 @@ def _read_run(run: DeadRun, *, taken: bool) -> DeadRun:
     for entry in entries:
         if entry.get("kind") == "folder":
             folders.setdefault(str(entry.get("name")), Path(str(entry.get("path"))))
-    run = replace(run, asset=asset, late_inputs=late_inputs, input_folders=folders)
+    given = [entry.get("processing") for entry in entries if entry.get("kind") == "given"]
+    run = replace(
+        run,
+        asset=asset,
+        late_inputs=late_inputs,
+        input_folders=folders,
+        given=tuple(one for one in given if isinstance(one, dict)),
+    )
     run = _with_processes(run, asset, files, entries)
     run = replace(run, remarks=tuple(_remarks(run, asset, files)))
     return replace(run, refusal=_refusal(run, asset, taken=taken))

@@ -13,6 +13,8 @@ for each process of the operating system that writes. A line is one JSON object 
     A primary input that was added while the run went on.
 ``folder``
     Where an input lies.
+``given``
+    Processes that the script has written down itself; as the schema's ``Processing``.
 ``signal``
     A signal has come; its name.
 ``close``
@@ -30,7 +32,7 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +128,10 @@ class Journal:
     def input_folder(self, name: str, folder: Path) -> None:
         """Note where an input lies."""
         self._append_fact({"kind": "folder", "name": name, "path": str(folder)})
+
+    def given(self, processing: Mapping[str, Any]) -> None:
+        """Note processes that the script has written down itself."""
+        self._append_fact({"kind": "given", "processing": processing})
 
     def start(self, record: ProcessRecord) -> None:
         """Note that a process has started."""

@@ -161,6 +161,7 @@ def _assembled(
             block,
             run.records,
             late_inputs=[ResolvedInput(ref) for ref in run.late_inputs],
+            given=run.given,
             folders=folders,
             patches=patches,
         )

@@ -86,6 +86,7 @@ class Run:
         self._request = request
         self._function = function
         self._late_inputs: list[ResolvedInput] = []
+        self._given_processes: list[dict[str, Any]] = []
         self.is_open = True
         self.plan = self._prepare(bound)
         self.name = None if self.plan.inputs is None else self.plan.name(self.plan.inputs)
@@ -212,6 +213,22 @@ class Run:
                 self.journal.input(item.ref)
         preflight.warn_of_changed_case(self.plan, found)
 
+    def add_process(self, process: object) -> None:
+        """Take in a process in the schema's own object."""
+        from asset_provenance.metadata.given import given_process  # noqa: PLC0415 - as above
+
+        self._take(given_process(process))
+
+    def add_processing(self, processing: object) -> None:
+        """Take in processes in the schema's own object."""
+        from asset_provenance.metadata.given import given_processing  # noqa: PLC0415 - as above
+
+        self._take(given_processing(processing))
+
+    def _take(self, given: dict[str, Any]) -> None:
+        self._given_processes.append(given)
+        self.journal.given(given)
+
     def close(self, error: BaseException | None) -> None:
         """End the recording; write the metadata, or keep the record of a run that failed."""
         if self.recorder.process_id != os.getpid():
@@ -267,6 +284,7 @@ class Run:
                 block,
                 self.recorder.records,
                 late_inputs=self._late_inputs,
+                given=self._given_processes,
                 folders=self.recorder.folders,
                 patches=self.journal.patches() | self.recorder.patches,
             )

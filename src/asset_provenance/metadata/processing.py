@@ -83,7 +83,11 @@ class _Inherited:
 
 @quiet()
 def build_processing(
-    records: Sequence[ProcessRecord], run: Run, inputs: Sequence[InputAsset]
+    records: Sequence[ProcessRecord],
+    run: Run,
+    inputs: Sequence[InputAsset],
+    *,
+    given: Sequence[Mapping[str, Any]] = (),
 ) -> BuiltProcessing:
     """Build the asset's whole processing: inherited processes as they are, then the new ones.
 
@@ -95,6 +99,8 @@ def build_processing(
         What holds for all of them.
     inputs
         The asset's primary inputs; inputs of one acquisition hand on their processing.
+    given
+        Processes that the script has written down itself, each as a ``Processing``.
 
     Raises
     ------
@@ -106,6 +112,9 @@ def build_processing(
         for asset in inputs:
             if "processing" in asset.files:
                 _take_over(inherited, asset)
+    names_inherited = frozenset(inherited.processes)
+    for one in given:
+        _merge(inherited, Processing.model_validate(copy.deepcopy(dict(one))), "the script")
     ordered = sorted(records, key=lambda record: record.start_date_time)
     names = lineage.unique_names([record.name for record in ordered], taken=inherited.processes)
     by_id = dict(zip((record.id for record in ordered), names, strict=True))
@@ -133,7 +142,7 @@ def build_processing(
         )
     except ValidationError as error:
         raise ValueError(f"processing: {explain(error)}") from None
-    return BuiltProcessing(processing, frozenset(inherited.processes), inherited.refused)
+    return BuiltProcessing(processing, names_inherited, inherited.refused)
 
 
 def _take_over(inherited: _Inherited, asset: InputAsset) -> None:
@@ -150,36 +159,39 @@ def _take_over(inherited: _Inherited, asset: InputAsset) -> None:
             f"it is kept as {kept_name('processing', asset.name)}."
         )
         return
-    here = _add_processes(inherited, upstream.data_processes, asset)
+    inherited.last_steps[asset.name] = _merge(inherited, upstream, f"input {asset.name}")
+
+
+def _merge(inherited: _Inherited, upstream: Processing, source: str) -> list[str]:
+    """Take in processes with what belongs to them; give those that no other of them follows."""
+    here = _add_processes(inherited, upstream.data_processes, source)
     graph = {name: list(targets) for name, targets in (upstream.dependency_graph or {}).items()}
     cleaned = lineage.clean_graph(graph)
     for name, targets in graph.items():
         for target in targets:
             if target not in cleaned[name]:
                 _log.warning(
-                    "input %s: the dependency of %s on %s is dropped, since it leads to no other "
+                    "%s: the dependency of %s on %s is dropped, since it leads to no other "
                     "process or closes a cycle",
-                    asset.name,
+                    source,
                     name,
                     target,
                 )
         step = here[name]
         merged = [*inherited.graph.get(step, []), *(here[target] for target in cleaned[name])]
         inherited.graph[step] = list(dict.fromkeys(merged))
-    inherited.last_steps[asset.name] = (
-        [here[name] for name in lineage.last_steps(cleaned)] if graph else list(here.values())
-    )
     inherited.pipelines.extend(
         pipeline for pipeline in upstream.pipelines or [] if pipeline not in inherited.pipelines
     )
     if upstream.notes:
         inherited.notes.append(upstream.notes)
+    return [here[name] for name in lineage.last_steps(cleaned)] if graph else list(here.values())
 
 
 def _add_processes(
-    inherited: _Inherited, processes: Iterable[DataProcess], asset: InputAsset
+    inherited: _Inherited, processes: Iterable[DataProcess], source: str
 ) -> dict[str, str]:
-    """Add an input's processes, identical ones once; give their names here by their names there."""
+    """Add processes, identical ones once; give their names here by their names there."""
     here: dict[str, str] = {}
     for process in processes:
         known = next((name for one, name in inherited.originals if one == process), None)
@@ -187,9 +199,9 @@ def _add_processes(
             (known,) = lineage.unique_names([process.name], taken=inherited.processes)
             if known != process.name:
                 _log.warning(
-                    "two different inherited processes are named %s; that of input %s becomes %s",
+                    "two different processes are named %s; that of %s becomes %s",
                     process.name,
-                    asset.name,
+                    source,
                     known,
                 )
             inherited.originals.append((process, known))

@@ -1,0 +1,230 @@
+"""Processes that a half-migrated script has written down itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asset_provenance import DerivedAsset, UsageError, track_process
+from asset_provenance.cli import main
+from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, process, processes, read_json
+from helpers.schema import validate_set
+
+CODE = "https://github.com/your-lab/your-analysis"
+CANARY = "cop_0123456789abcdefghijklmn"
+
+
+def schema() -> Any:
+    import aind_data_schema.core.processing as ps
+
+    return ps
+
+
+def data_process(name: str = "by_hand", **changes: Any) -> Any:
+    ps = schema()
+    code = ps.Code(
+        url=CODE,
+        version="1.0",
+        parameters={"size": 7, "api_token": CANARY},
+        input_data=[ps.DataAsset(name=RAW)],
+    )
+    fields = {
+        "name": name,
+        "process_type": ps.ProcessName.ANALYSIS,
+        "stage": ps.ProcessStage.ANALYSIS,
+        "experimenters": ["Analysis Owner"],
+        "start_date_time": datetime(2026, 3, 5, 8, tzinfo=UTC),
+        "end_date_time": datetime(2026, 3, 5, 9, tzinfo=UTC),
+        "code": code,
+    }
+    return ps.DataProcess(**{**fields, **changes})
+
+
+def test_a_given_process_stands_beside_what_was_recorded(data_root: Path) -> None:
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        asset.add_process(data_process())
+        with track_process("seen", inputs=RAW):
+            pass
+    validate_set(asset.output_dir)
+    assert graph(asset.output_dir) == {"by_hand": [], "seen": []}
+    written = processes(asset.output_dir)["by_hand"]
+    assert written["code"]["parameters"]["size"] == 7
+    assert written["experimenters"] == ["Analysis Owner"]
+    assert [record.name for record in asset.records] == ["seen"]
+
+
+def test_where_given_processes_are_all_there_is_the_block_is_none(data_root: Path) -> None:
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        asset.add_process(data_process())
+        asset.add_note("said of the run")
+    assert set(processes(asset.output_dir)) == {"by_hand"}
+    assert "said of the run" in read_json(asset.output_dir / "processing.json")["notes"]
+
+
+def test_a_block_that_is_a_process_claims_no_given_one_as_its_child(data_root: Path) -> None:
+    with DerivedAsset(
+        "look", inputs=make_asset(data_root, carried=()), process_type="Analysis", **PEOPLE
+    ) as asset:
+        asset.add_process(data_process())
+    assert graph(asset.output_dir) == {"by_hand": [], "look": []}
+
+
+def test_the_object_is_taken_as_it_is_when_it_is_given(data_root: Path) -> None:
+    given = data_process()
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        asset.add_process(given)
+        given.code.version = "2.0"
+    assert processes(asset.output_dir)["by_hand"]["code"]["version"] == "1.0"
+    assert given.name == "by_hand"
+
+
+def test_secrets_in_given_processes_reach_no_file(data_root: Path) -> None:
+    with (
+        pytest.raises(RuntimeError),
+        DerivedAsset(
+            "look", inputs=make_asset(data_root, carried=()), on_failure="write", **PEOPLE
+        ) as asset,
+    ):
+        asset.add_process(data_process(notes=f"called with --token {CANARY}"))
+        held = [path.read_bytes() for path in asset.output_dir.rglob("*") if path.is_file()]
+        raise RuntimeError
+    held += [path.read_bytes() for path in asset.output_dir.rglob("*") if path.is_file()]
+    assert not any(CANARY.encode() in content for content in held)
+
+
+def test_a_given_processing_keeps_its_graph_its_pipelines_and_its_notes(data_root: Path) -> None:
+    ps = schema()
+    first, second = data_process("first"), data_process("second", pipeline_name="the pipeline")
+    given = ps.Processing(
+        data_processes=[first, second],
+        dependency_graph={"first": [], "second": ["first"]},
+        pipelines=[ps.Code(name="the pipeline", url=CODE, version="3")],
+        notes="by hand",
+    )
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        asset.add_processing(given)
+        with track_process("first", inputs=RAW):
+            pass
+    validate_set(asset.output_dir)
+    assert graph(asset.output_dir) == {"first": [], "second": ["first"], "first_1": []}
+    written = read_json(asset.output_dir / "processing.json")
+    assert [pipeline["name"] for pipeline in written["pipelines"]] == ["the pipeline"]
+    assert "by hand" in written["notes"]
+
+
+def test_what_the_script_inherited_by_hand_is_there_once(data_root: Path) -> None:
+    ps = schema()
+    upstream = {"data_processes": [process("sort")], "dependency_graph": {"sort": []}}
+    folder = make_asset(data_root, processing=upstream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inherited = ps.Processing.model_validate_json((folder / "processing.json").read_bytes())
+        mine = ps.Processing(data_processes=[data_process()])
+        both = inherited + mine
+    with DerivedAsset("look", inputs=folder, **PEOPLE) as asset:
+        asset.add_processing(both)
+    assert graph(asset.output_dir) == {"sort": [], "by_hand": ["sort"]}
+
+
+def test_the_data_that_given_processes_name_are_the_inputs_of_the_run(data_root: Path) -> None:
+    make_asset(data_root)
+    with DerivedAsset("look", **PEOPLE) as asset:
+        asset.add_process(data_process())
+    described = read_json(asset.output_dir / "data_description.json")
+    assert described["source_data"] == [RAW]
+
+
+def test_an_output_that_is_not_there_is_told(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        asset.add_process(data_process(output_path="tables/rates.csv"))
+    assert "process by_hand names an output tables/rates.csv that is not there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("add_process", {"name": "a mapping"}, "takes a DataProcess .* not builtins.dict"),
+        ("add_process", "text", "takes a DataProcess"),
+        ("add_processing", 5, "takes a Processing"),
+    ],
+)
+def test_anything_else_is_refused_at_once(
+    data_root: Path, method: str, given: object, message: str
+) -> None:
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        with pytest.raises(UsageError, match=message):
+            getattr(asset, method)(given)
+    assert set(processes(asset.output_dir)) == {"look"}
+
+
+def test_the_other_object_is_sent_to_the_other_method(data_root: Path) -> None:
+    whole = schema().Processing(data_processes=[data_process()])
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        with pytest.raises(UsageError, match="give a Processing to add_processing"):
+            asset.add_process(whole)
+        with pytest.raises(UsageError, match="give one DataProcess to add_process"):
+            asset.add_processing(data_process())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"end_date_time": datetime(2026, 3, 5, 7, tzinfo=UTC)}, "before it starts"),
+        ({"experimenters": []}, "no experimenter is named"),
+        ({"output_path": "/results/here"}, "does not lie inside the asset"),
+    ],
+)
+def test_what_would_be_refused_in_the_end_is_refused_at_once(
+    data_root: Path, changes: dict[str, Any], message: str
+) -> None:
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        with pytest.raises(UsageError, match=message):
+            asset.add_process(data_process(**changes))
+
+
+def test_a_closed_asset_takes_no_process(data_root: Path) -> None:
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        pass
+    with pytest.raises(UsageError, match="the asset is not open"):
+        asset.add_process(data_process())
+
+
+def test_a_given_process_survives_a_kill(data_root: Path) -> None:
+    make_asset(data_root)
+    code = f"""
+import os, signal
+from datetime import datetime, UTC
+import aind_data_schema.core.processing as ps
+from asset_provenance import DerivedAsset
+asset = DerivedAsset("look", inputs={RAW!r}, experimenters=["A B"]).start()
+now = datetime.now(UTC)
+asset.add_process(ps.DataProcess(
+    name="by_hand", process_type="Analysis", stage="Analysis", experimenters=["A B"],
+    start_date_time=now, end_date_time=now, code=ps.Code(url={CODE!r}, version="1"),
+))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env={**os.environ}, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert main(["recover", "results", "--accept-failed"]) == 0
+    assert set(processes(Path("results"))) == {"by_hand"}
+
+
+def test_simulated_data_may_have_given_processes_and_no_inputs() -> None:
+    with DerivedAsset(
+        "model", inputs=(), base_name="network", data_level="simulated", **FACTS, **PEOPLE
+    ) as asset:
+        asset.add_process(data_process())
+    assert set(processes(asset.output_dir)) == {"by_hand"}
