@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from asset_provenance.testing import LoopbackServices
 
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLES = PROJECT.parent / "shared" / "samples"
@@ -45,6 +49,17 @@ def samples() -> Path:
     if not SAMPLES.is_dir():
         pytest.skip(f"no real samples at {SAMPLES}")
     return SAMPLES
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServices]:
+    """The metadata database and Code Ocean on loopback, where all clients of this test go."""
+    from asset_provenance.testing import LoopbackServices
+
+    with LoopbackServices() as running:
+        for name, value in running.environ.items():
+            monkeypatch.setenv(name, value)
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)

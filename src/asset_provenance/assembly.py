@@ -6,18 +6,32 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asset_provenance.capture.inputs import ResolvedInput
+from asset_provenance.checksums import CHECKSUMS, checksum_list
 from asset_provenance.corefiles import DATA_DESCRIPTION, PROVENANCE_FOLDER, file_name
-from asset_provenance.errors import AssemblyError
+from asset_provenance.errors import AssemblyError, UsageError
 from asset_provenance.metadata import checks, description, inheritance, writer
-from asset_provenance.metadata.given import given_inputs, given_outputs
+from asset_provenance.metadata.given import given_inputs, given_outputs, not_inherited
 from asset_provenance.metadata.inputs import InputAsset, why_invalid
-from asset_provenance.metadata.processing import Run, build_processing
+from asset_provenance.metadata.intake import (
+    FRAGMENT_ENDING,
+    as_fragment,
+    find_left,
+    is_of_stages,
+    loose_in,
+)
+from asset_provenance.metadata.processing import (
+    Run,
+    StageFiles,
+    build_fragment,
+    build_processing,
+)
 from asset_provenance.metadata.writer import FileToWrite
 from asset_provenance.preflight import Plan, all_facts, describe, reserve_name, single_assets
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
@@ -32,11 +46,11 @@ _log = logging.getLogger("asset_provenance")
 
 @dataclass(frozen=True, slots=True)
 class AssembledSet:
-    """A whole set of metadata files, not yet written."""
+    """A whole set of metadata files, not yet written; of a stage, its one file without header."""
 
     name: str
     files: tuple[FileToWrite, ...]
-    header: Mapping[str, Any]
+    header: Mapping[str, Any] | None
 
 
 def write(output_dir: Path, assembled: AssembledSet, run_folder: Path, *, overwrite: bool) -> None:
@@ -51,7 +65,7 @@ def write(output_dir: Path, assembled: AssembledSet, run_folder: Path, *, overwr
         output_dir,
         run_folder,
         assembled.files,
-        header={**assembled.header, "run": run_folder.name},
+        header=None if assembled.header is None else {**assembled.header, "run": run_folder.name},
         overwrite=overwrite,
     )
 
@@ -97,15 +111,19 @@ def assemble(
     """
     late = [item.ref for item in late_inputs if item.ref is not None]
     used = [ref for record in (block, *records) for ref in record.inputs]
-    used += [
-        InputRef(name=asset.get("name"), url=asset.get("url"))
-        for one in given
-        for asset in given_inputs(one)
-    ]
-    inputs, facts = _inputs_and_facts(plan, used, late, folders)
     is_block = plan.process_type is not None or not (records or given)
+    if plan.fragment is not None:
+        written = _written(plan, block, records, late, is_block=is_block)
+        run = _run(plan, plan.given, block, records, [], is_block=is_block)
+        return _fragment(plan, written, run, given, _stage_files(plan, [], used, folders))
+    inputs, facts = _inputs_and_facts(plan, [*used, *_given_refs(plan, given)], late, folders)
+    # A script may give back what its inputs handed on: that is neither its use nor its outputs.
+    new = not_inherited(given, inputs)
+    stages = _stage_files(plan, inputs, used, folders)
     if plan.inputs is not None:
-        _tell_use(plan, inputs, used, is_block=is_block)
+        of_stages = {stage.name for stage in stages} - {asset.name for asset in inputs}
+        told = [ref for ref in (*used, *_given_refs(plan, new)) if ref.name not in of_stages]
+        _tell_use(plan, inputs, told, is_block=is_block)
     if plan.inputs is None:
         reserve_name(plan, inputs)
     inherited = [] if plan.inherit == "none" else inputs
@@ -116,6 +134,7 @@ def assemble(
             _run(plan, facts, block, records, inherited, is_block=is_block),
             inherited,
             given=given,
+            stages=stages,
         )
         quality = inheritance.merged_quality_control(inherited)
     except ValueError as error:
@@ -143,6 +162,9 @@ def assemble(
         FileToWrite(f"{PROVENANCE_FOLDER}/uncommitted-{commit}.patch", content)
         for commit, content in patches.items()
     ]
+    if plan.settings.flag("checksums", default=False):
+        listed = checksum_list(plan.output_dir, show_progress=True)
+        files.append(FileToWrite(CHECKSUMS, listed))
     for file in files:
         if len(file.content) > _SCHEMA_SIZE_LIMIT and file.inherited_from is None:
             _log.warning(
@@ -151,7 +173,7 @@ def assemble(
                 len(file.content) // 1024,
             )
     outputs = [(record.name, path) for record in (block, *records) for path in record.outputs]
-    outputs += [output for one in given for output in given_outputs(one)]
+    outputs += [output for one in new for output in given_outputs(one)]
     _tell_missing_outputs(plan, outputs)
     _tell_inheritance(facts, files, inputs)
     header = {
@@ -163,6 +185,58 @@ def assemble(
         ],
     }
     return AssembledSet(described.name, tuple(files), header)
+
+
+def _fragment(
+    plan: Plan,
+    records: Sequence[ProcessRecord],
+    run: Run,
+    given: Sequence[Mapping[str, Any]],
+    stages: Sequence[StageFiles],
+) -> AssembledSet:
+    """Make the one file of a stage: its processes, with those of earlier stages they follow."""
+    try:
+        processing, inherited = build_fragment(records, run, given=given, stages=stages)
+    except ValueError as error:
+        raise AssemblyError("the metadata would not be valid:", [str(error)]) from error
+    faults = checks.check_processing(processing, inherited=inherited)
+    if faults:
+        raise AssemblyError("the metadata would not be right:", faults)
+    _tell_missing_outputs(plan, [(each.name, path) for each in records for path in each.outputs])
+    name = plan.name(())
+    content = _dumped(as_fragment(processing))
+    return AssembledSet(name, (FileToWrite(f"{name}{FRAGMENT_ENDING}", content),), header=None)
+
+
+def _stage_files(
+    plan: Plan,
+    inputs: Sequence[InputAsset],
+    used: Iterable[InputRef],
+    folders: Mapping[str, Path],
+) -> list[StageFiles]:
+    """Find what earlier stages left: in the inputs, in folders that were used, in the data root."""
+    if plan.inherit == "none" and plan.fragment is None:
+        return []
+    places = dict(plan.stages)
+    for ref in used:
+        folder = folders.get(ref.name or "")
+        if folder is not None and is_of_stages(folder):
+            places.setdefault(ref.name or "", folder)
+    if plan.inherit != "docdb" and inheritance.shared_raw_root(inputs) is not None:
+        places |= {asset.name: asset.folder for asset in inputs if asset.folder is not None}
+    found = [StageFiles(name, find_left(folder)) for name, folder in places.items()]
+    found.append(StageFiles("", loose_in(plan.data_root)))
+    return [stage for stage in found if stage.paths]
+
+
+def _given_refs(plan: Plan, given: Iterable[Mapping[str, Any]]) -> Iterator[InputRef]:
+    """Give the inputs that given processes name; of those named by URL alone, the name as well."""
+    for asset in (asset for one in given for asset in given_inputs(one)):
+        ref = InputRef(name=asset.get("name"), url=asset.get("url"))
+        if not ref.name and str(ref.url).startswith("s3://"):
+            with suppress(UsageError):
+                ref = plan.resolver.resolve(ref.url).ref or ref
+        yield ref
 
 
 def _inputs_and_facts(
@@ -298,7 +372,11 @@ def _run(
         _log.warning("%s", notes[-1])
     if not is_block:
         notes += _notes_of_run(block)
-    if main is not None and any(not _same_code(record.code, main) for record in records):
+    # Processes that the script wrote down itself do not say which script did.
+    is_only_given = not (is_block or records)
+    if main is not None and (
+        is_only_given or any(not _same_code(record.code, main) for record in records)
+    ):
         where = f" ({main.run_script})" if main.run_script else ""
         state = main.commit_hash or main.version or "an unknown version"
         notes.append(f"Main script: {main.url}{where} at {state}.")

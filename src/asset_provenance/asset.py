@@ -73,7 +73,9 @@ class DerivedAsset:
     strict
         Raise at the end when the metadata cannot be written, instead of logging it.
     fragment
-        Not available in this version.
+        A stage of a pipeline: only ``<unique>_data_process.json`` is written, which the asset of
+        the last stage takes in, or ``asset-provenance merge``. Facts of the whole asset are not
+        asked for, only ``experimenters``.
     project_name, investigators, funding_source, modalities, institution, license, group, tags
         Fields of the schema's ``DataDescription``: its objects, or plain texts such as ``"AIND"``,
         ``"ecephys"``, ``"NIMH:RF1MH123"``, ``"CC-BY-4.0"``, a person's name.
@@ -82,8 +84,8 @@ class DerivedAsset:
     experimenters
         The people who ran it.
     pipelines, pipeline_name
-        The schema's ``Code`` objects (or mappings of their fields), and the one among them that
-        this run is part of.
+        The schema's ``Code`` objects (or mappings of their fields, or ``"url@version"``), and the
+        one among them that this run is part of, or its name.
 
     Attributes
     ----------
@@ -142,10 +144,8 @@ class DerivedAsset:
         creation_time: datetime | str | None = None,
         experimenters: object = None,
         pipelines: object = None,
-        pipeline_name: str | None = None,
+        pipeline_name: object = None,
     ) -> None:
-        if fragment:
-            raise UsageError("fragment=True is not available in this version")
         _check_choice("inherit", inherit, ("auto", "docdb", "files", "none"))
         _check_choice("on_failure", on_failure, ("journal", "write"))
         _check_process_name(process_name)
@@ -163,6 +163,7 @@ class DerivedAsset:
             "on_failure": on_failure,
             "overwrite": overwrite,
             "strict": strict,
+            "is_fragment": fragment,
             "facts": {
                 "project_name": project_name,
                 "investigators": investigators,

@@ -128,6 +128,7 @@ class Call:
         options = self._options
         inputs = self._values("inputs", options.inputs, arguments, recorder.resolve)
         outputs = self._values("outputs", options.outputs, arguments, recorder.output_path)
+        inputs += [recorder.resolve(ref) for ref in options.code_inputs]
         inputs += self._guarded("inputs", recorder.path_arguments, arguments) or []
         of_function = recorder.identifier.of_function
         return Start(
@@ -156,7 +157,7 @@ class Call:
 
     def _parameters(self, recorder: Recorder, arguments: Arguments) -> Any:
         given = self._options.parameters
-        if given is False:
+        if given is False and not self._options.code_parameters:
             return None
         if callable(given):
             made = self._made(
@@ -164,7 +165,7 @@ class Call:
             )
             arguments = made or {}
         elif given is not True:
-            arguments = from_block_parameters(given)
+            arguments = {} if given is False else from_block_parameters(given)
         return (
             self._guarded("parameters", safe_parameters, recorder, self._options, arguments) or None
         )
@@ -215,4 +216,7 @@ def _not_recorded(fact: str, name: str, error: Exception) -> None:
 
 def safe_parameters(recorder: Recorder, options: Options, arguments: Arguments) -> dict[str, Any]:
     """Make arguments JSON-safe, without those to be left out, and free of secrets."""
+    if options.code_parameters:
+        # What was seen wins over what a Code says that may have been written for another run.
+        arguments = {**options.code_parameters, **arguments}
     return recorder.safe_parameters(arguments, exclude=options.exclude, redact=options.redact)

@@ -175,6 +175,16 @@ class Journal:
                         record, status=ProcessStatus.INTERRUPTED, notes=(*record.notes, note)
                     )
 
+    def given_to_other_writers(self) -> list[dict[str, Any]]:
+        """Give what was given to other processes of this run, for instance forked workers."""
+        return [
+            entry["processing"]
+            for path in sorted(self.folder.glob("*.jsonl"))
+            if path.stem != self.writer
+            for entry in read_entries(path)
+            if entry.get("kind") == "given"
+        ]
+
     def keep_patches(self, patches: Iterable[Any]) -> None:
         """Keep patches of uncommitted changes, for whoever writes the metadata."""
         for patch in patches:

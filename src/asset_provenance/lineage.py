@@ -96,12 +96,39 @@ def clean_graph(graph: Mapping[str, Iterable[str]]) -> Graph:
 
     Nodes and edges keep their order, and the first edges of a cycle are kept.
     """
+    known = {
+        node: [target for target in dict.fromkeys(targets) if target in graph and target != node]
+        for node, targets in graph.items()
+    }
+    # To look for the way back from every edge takes long, and few graphs have any.
+    tangled = _tangled(known)
     cleaned: Graph = {node: [] for node in graph}
-    for node, targets in graph.items():
-        for target in dict.fromkeys(targets):
-            if target in cleaned and not _reaches(cleaned, target, node):
+    for node, targets in known.items():
+        for target in targets:
+            if not {node, target} <= tangled or not _reaches(cleaned, target, node):
                 cleaned[node].append(target)
     return cleaned
+
+
+def _tangled(graph: Graph) -> set[str]:
+    """Give the nodes that cycles and the ways between cycles lead through, and no others."""
+    left = dict.fromkeys(graph)
+    followers: Graph = {node: [] for node in graph}
+    for node, targets in graph.items():
+        for target in targets:
+            followers[target].append(node)
+    for there, back in ((graph, followers), (followers, graph)):
+        open_ends = {node: sum(other in left for other in there[node]) for node in left}
+        free = [node for node, count in open_ends.items() if not count]
+        while free:
+            node = free.pop()
+            del left[node]
+            for other in back[node]:
+                if other in left:
+                    open_ends[other] -= 1
+                    if not open_ends[other]:
+                        free.append(other)
+    return set(left)
 
 
 def _reaches(graph: Graph, start: str, goal: str) -> bool:

@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asset_provenance.errors import UsageError
 from asset_provenance.records import CodeRecord
 from asset_provenance.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from asset_provenance.capture.given_code import GivenCode
 
 __all__ = [
     "Arguments",
@@ -56,6 +59,8 @@ class Options:
     exclude: tuple[str, ...]
     redact: tuple[str, ...]
     code: CodeRecord | None
+    code_parameters: Mapping[str, Any]
+    code_inputs: tuple[object, ...]
     notes: tuple[str, ...]
 
 
@@ -82,6 +87,7 @@ def make_options(
     if not (name is None or (isinstance(name, str) and name.strip())):
         raise UsageError(f"the name of a process must be a text, not {name!r}")
     checked_type = check_process_type(process_type)
+    given_code = _check_code(code)
     return Options(
         name=name,
         process_type=checked_type,
@@ -91,7 +97,9 @@ def make_options(
         parameters=_check_parameters(parameters),
         exclude=_names("exclude", exclude),
         redact=_names("redact", redact),
-        code=_check_code(code),
+        code=None if given_code is None else given_code.record,
+        code_parameters={} if given_code is None else given_code.parameters,
+        code_inputs=() if given_code is None else given_code.inputs,
         notes=_check_notes(notes),
     )
 
@@ -167,7 +175,7 @@ def _check_parameters(parameters: object) -> object:
     return parameters
 
 
-def _check_code(code: object) -> CodeRecord | None:
+def _check_code(code: object) -> GivenCode | None:
     if code is None:
         return None
     from asset_provenance.capture.given_code import code_from_user  # noqa: PLC0415 - rarely given

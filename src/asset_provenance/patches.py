@@ -25,6 +25,7 @@ from asset_provenance.folder import OutputFolder
 __all__ = ["find_patches", "is_patch", "take_out"]
 
 _PREFIX, _SUFFIX = "uncommitted-", ".patch"
+_MEND = "make it writable, or publish them too: --with-patches"
 _PROCESSING = file_name("processing")
 
 
@@ -61,7 +62,13 @@ def take_out(folder: Path, patches: list[str], keep_in: Path) -> None:
     """
     from asset_provenance.metadata.writer import FileToWrite, write_set  # noqa: PLC0415 - slow
 
-    own = OutputFolder(folder.absolute())
+    try:
+        own = OutputFolder(folder.absolute())
+    except StorageError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise StorageError(
+            f"the patches cannot be taken out of {folder}: {reason}; {_MEND}"
+        ) from None
     run_folder = folder / JOURNAL_FOLDER / uuid.uuid4().hex
     try:
         keep_in.mkdir(parents=True, exist_ok=True)
@@ -79,8 +86,7 @@ def take_out(folder: Path, patches: list[str], keep_in: Path) -> None:
             (folder / patch).unlink(missing_ok=True)  # one that the manifest did not list
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise StorageError(
-            f"the patches cannot be taken out of {folder}: {error}; make it writable, or publish "
-            "them too: --with-patches"
+            f"the patches cannot be taken out of {folder}: {error}; {_MEND}"
         ) from error
     finally:
         shutil.rmtree(run_folder, ignore_errors=True)  # it holds what was replaced

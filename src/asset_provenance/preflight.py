@@ -16,6 +16,7 @@ from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inputs import InputAsset, is_described, load_input
+from asset_provenance.metadata.intake import FRAGMENT_ENDING, is_of_stages
 from asset_provenance.records import CodeRecord, InputRef, JsonValue, to_json
 from asset_provenance.services.lookup import Catalog, find_database
 from asset_provenance.settings import SERVICE_OPTIONS, Settings, user_file
@@ -59,6 +60,10 @@ class Plan:
         Reference inputs.
     inherit
         ``"auto"``, ``"docdb"``, ``"files"`` or ``"none"``.
+    fragment
+        For a stage of a pipeline, what makes the name of its file unique.
+    stages
+        Folders that earlier stages left their results in, by name: inputs, but no assets.
     catalog
         What the metadata database knows of the inputs; None where it is not asked.
     main_code
@@ -79,6 +84,8 @@ class Plan:
     groups: list[InputRef] = field(default_factory=list)
     references: list[InputRef] = field(default_factory=list)
     inherit: str = "auto"
+    fragment: str | None = None
+    stages: dict[str, Path] = field(default_factory=dict)
     catalog: Catalog | None = None
     creation_time: datetime = _NOT_STARTED
     main_code: CodeRecord | None = None
@@ -126,7 +133,9 @@ class Plan:
             self.catalog.close()
 
     def name(self, inputs: Sequence[InputAsset]) -> str:
-        """Give the name that the asset has with these inputs."""
+        """Give the name that the asset has with these inputs; of a stage, that of its file."""
+        if self.fragment is not None:
+            return f"{self.process_name}_{self.creation_time:%Y-%m-%d_%H-%M-%S}_{self.fragment}"
         return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
 
     def identifier(self) -> CodeIdentifier:
@@ -134,7 +143,8 @@ class Plan:
         return CodeIdentifier(
             code_url=self.settings.text("code_url"),
             code_version=self.settings.text("code_version"),
-            save_patch=self.settings.flag("save_patch", default=True),
+            # Of equal code each parallel stage would leave a patch of the same name.
+            save_patch=self.fragment is None and self.settings.flag("save_patch", default=True),
         )
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -143,6 +153,7 @@ class Plan:
             "base_name": self.base_name,
             "process_type": self.process_type,
             "inherit": self.inherit,
+            "fragment": self.fragment,
             "main_code": None if self.main_code is None else to_json(self.main_code),
             "services": {
                 name: given.value
@@ -170,6 +181,17 @@ def check_folder(plan: Plan, *, overwrite: bool) -> None:
             plan.output_dir,
             plan.output_dir,
         )
+    if plan.fragment is not None:  # its name is its own, whatever else lies there
+        runs = len(list(plan.output_dir.glob(f"{plan.process_name}_*{FRAGMENT_ENDING}")))
+        if runs:
+            _log.warning(
+                "%s holds %d fragment(s) of %s already: remove those of runs that do not count, "
+                "or they will be merged as well",
+                plan.output_dir,
+                runs,
+                plan.process_name,
+            )
+        return
     obstacles = [] if overwrite else writer.find_obstacles(plan.output_dir, plan.process_name)
     if obstacles:
         plan.problems.append(
@@ -237,21 +259,7 @@ def prepare(
         plan.advice = _where_to_give() if missing else ""
         return
     told = len(plan.problems)
-    resolved = _resolved(plan, inputs)
-    plan.groups = [ref for ref, _ in resolved]
-    plan.inputs = []
-    not_found: list[str] = []
-    singles = single_assets(plan, resolved)
-    if plan.catalog is not None:
-        plan.catalog.ask(ref for ref, _ in singles)
-    for ref, folder in singles:
-        asset, problems = plan.load_early(ref, folder)
-        plan.inputs.append(asset)
-        plan.problems.extend(problems)
-        if folder is not None:
-            plan.resolver.know(folder)
-        elif not problems and not asset.files:
-            not_found.append(_not_found(plan, asset.name))
+    plan.inputs, not_found = _read_inputs(plan, inputs)
     is_unread = len(plan.problems) > told or bool(plan.settings.problems)
     plan.problems.extend(
         f"input {asset.name} is given both as an input and as a reference input"
@@ -264,6 +272,12 @@ def prepare(
         for asset in plan.inputs
         if asset.folder is not None and plan.output_dir.is_relative_to(asset.folder)
     )
+    if plan.fragment is not None:
+        missing = description.missing_facts(plan.given, only=("experimenters",))
+        plan.problems.extend(missing)
+        plan.advice = _where_to_give() if missing else ""
+        _tell_not_found(plan, not_found)
+        return
     facts = all_facts(plan, plan.inputs)
     plan.problems.extend(facts.problems[len(plan.given.problems) :])
     missing = description.missing_facts(facts)
@@ -273,16 +287,49 @@ def prepare(
         plan.advice = f"What is missing may come with what could not be read.\n{plan.advice}"
     plan.problems.extend(missing)
     plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
+    _tell_not_found(plan, not_found)
     if plan.problems:
-        plan.problems[:0] = not_found
         return
-    for text in not_found:
-        _log.warning("%s", text)
     reserve_name(plan, plan.inputs)
     try:
         describe(plan, facts, plan.inputs)
     except ValueError as error:
         plan.problems.append(f"the data description would not be valid: {error}")
+
+
+def _read_inputs(plan: Plan, inputs: Iterable[object]) -> tuple[list[InputAsset], list[str]]:
+    """Read what is known of the declared inputs; say which were not found."""
+    resolved = _resolved(plan, inputs)
+    plan.groups = [ref for ref, _ in resolved]
+    found: list[InputAsset] = []
+    not_found: list[str] = []
+    singles = []
+    for ref, folder in single_assets(plan, resolved):
+        if folder is not None and is_of_stages(folder):
+            plan.stages[ref.name or ""] = folder
+            plan.resolver.know(folder)
+        else:
+            singles.append((ref, folder))
+    if plan.catalog is not None:
+        plan.catalog.ask(ref for ref, _ in singles)
+    for ref, folder in singles:
+        asset, problems = plan.load_early(ref, folder)
+        found.append(asset)
+        plan.problems.extend(problems)
+        if folder is not None:
+            plan.resolver.know(folder)
+        elif not problems and not asset.files:
+            not_found.append(_not_found(plan, asset.name))
+    return found, not_found
+
+
+def _tell_not_found(plan: Plan, not_found: Iterable[str]) -> None:
+    """Tell of inputs that are not there: with what is missing, or as a warning."""
+    if plan.problems:
+        plan.problems[:0] = not_found
+        return
+    for text in not_found:
+        _log.warning("%s", text)
 
 
 def _not_found(plan: Plan, name: str) -> str:

@@ -185,5 +185,5 @@ def _funding(value: Mapping[str, Any]) -> str:
 def _code(used_by: str, value: Any) -> CodeUsed:
     code: Mapping[str, Any] = value if isinstance(value, dict) else {}
     commit, version = _text(code.get("commit_hash")), _text(code.get("version"))
-    state = f"commit {commit}" if commit else f"version {version}" if version else "version unknown"
-    return CodeUsed(used_by, _text(code.get("url")), state)
+    state = (f"commit {commit}" if commit else "", f"version {version}" if version else "")
+    return CodeUsed(used_by, _text(code.get("url")), ", ".join(filter(None, state)) or "no version")

@@ -38,14 +38,14 @@ class Published:
     asset
         The data asset, ready for use.
     page, location
-        Where people and programs find it.
+        Where people and programs find it; no location if Code Ocean does not tell it.
     record
         Its record in the metadata database, or None if it was not registered from here.
     """
 
     asset: RemoteAsset
     page: str
-    location: str
+    location: str | None
     record: Record | None
 
 
@@ -124,9 +124,9 @@ def _created(plan: Plan) -> RemoteAsset:
         ) from None
 
 
-def _registered(plan: Plan, asset: RemoteAsset, location: str, tell: Tell) -> Record | None:
+def _registered(plan: Plan, asset: RemoteAsset, location: str | None, tell: Tell) -> Record | None:
     registry = plan.registry
-    if registry is None:
+    if registry is None or location is None:
         tell(f"not registered in the metadata database: {plan.not_registered}")
         return None
 

@@ -105,12 +105,14 @@ class Plan:
     published_patches: tuple[str, ...]
     existing: RemoteAsset | None
 
-    def location(self, asset: RemoteAsset | None) -> str:
-        """Give where the files of the data asset are, or will be."""
+    def location(self, asset: RemoteAsset | None) -> str | None:
+        """Give where the files of the data asset are, or will be; None if nobody knows."""
         if self.source.url is not None:
             return self.source.url
         if asset is not None and asset.is_external and asset.bucket:
             return f"s3://{asset.bucket}/{asset.prefix or ''}".rstrip("/")
+        if self.results_bucket is None:
+            return None
         return f"s3://{self.results_bucket}/{asset.id if asset else '<id of the data asset>'}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -32,6 +33,7 @@ from asset_provenance.suggestions import did_you_mean
 
 __all__ = ["Recovery", "read_assignments", "recover"]
 
+_OF_THE_PLAN = ("base_name", "process_type", "inherit", "fragment")
 _SETTABLE = (*FACTS, "data_root", *SERVICE_OPTIONS)
 
 
@@ -186,8 +188,14 @@ def _plan(
         recorded["data_root"] = asset.data_root
     settings = load_settings(facts, script_folder=None, recorded=recorded)
     data_root = Path(settings.text("data_root") or default_folders().data_root).absolute()
-    text = {name: asset.settings.get(name) for name in ("base_name", "process_type", "inherit")}
+    text = {name: asset.settings.get(name) for name in _OF_THE_PLAN}
     texts = {name: value for name, value in text.items() if isinstance(value, str)}
+    # A stage's file is named after them.
+    fragment = texts.get("fragment", "")
+    if fragment and not re.fullmatch(
+        r"[A-Za-z0-9-]+/[0-9a-f]{8}", f"{asset.process_name}/{fragment}"
+    ):
+        raise StorageError(f"the record of the run {run.id} names no stage")
     plan = preflight.Plan(
         process_name=asset.process_name,
         base_name=base_name or texts.get("base_name"),
@@ -197,6 +205,7 @@ def _plan(
         settings=settings,
         resolver=InputResolver(data_root, run.output_dir),
         inherit=texts.get("inherit", "auto"),
+        fragment=fragment or None,
     )
     with suppress(ValueError, KeyError, TypeError):
         plan.main_code = code_from_json(mapping(asset, "main_code"))
@@ -224,6 +233,8 @@ def _prepare(plan: preflight.Plan, asset: AssetRecord, folders: Mapping[str, Pat
 
 
 def _in_the_way(run: DeadRun, plan: preflight.Plan) -> Iterable[str]:
+    if plan.fragment is not None:
+        return  # its name is its own, whatever else lies there
     obstacles = writer.find_obstacles(run.output_dir, plan.process_name)
     if obstacles:
         yield (

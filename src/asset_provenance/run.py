@@ -53,6 +53,7 @@ class Request:
     on_failure: str
     overwrite: bool
     strict: bool
+    is_fragment: bool
     facts: Mapping[str, Any]
 
 
@@ -89,7 +90,8 @@ class Run:
         self._given_processes: list[dict[str, Any]] = []
         self.is_open = True
         self.plan = self._prepare(bound)
-        self.name = None if self.plan.inputs is None else self.plan.name(self.plan.inputs)
+        is_known = self.plan.inputs is not None or request.is_fragment
+        self.name = self.plan.name(self.plan.inputs or ()) if is_known else None
         self.recorder = self._record(bound, file)
         self._token = self.recorder.open()
         signals.watch(self)
@@ -148,7 +150,9 @@ class Run:
             output_dir=output_dir,
             settings=settings,
             resolver=InputResolver(data_root, output_dir),
-            inherit=request.inherit,
+            # Inheritance is for the asset as a whole.
+            inherit="none" if request.is_fragment else request.inherit,
+            fragment=os.urandom(4).hex() if request.is_fragment else None,
         )
 
     def _given(self, name: str, arguments: Arguments) -> Any:
@@ -217,7 +221,9 @@ class Run:
         """Take in a process in the schema's own object."""
         from asset_provenance.metadata.given import given_process  # noqa: PLC0415 - as above
 
-        self._take(given_process(process))
+        known = list(self.plan.given.values.get("pipelines", ()))
+        known += [code for one in self._given_processes for code in one.get("pipelines") or ()]
+        self._take(given_process(process, known))
 
     def add_processing(self, processing: object) -> None:
         """Take in processes in the schema's own object."""
@@ -284,7 +290,7 @@ class Run:
                 block,
                 self.recorder.records,
                 late_inputs=self._late_inputs,
-                given=self._given_processes,
+                given=[*self._given_processes, *self.journal.given_to_other_writers()],
                 folders=self.recorder.folders,
                 patches=self.journal.patches() | self.recorder.patches,
             )

@@ -102,7 +102,8 @@ def track_process(
         Names of arguments to record as ``"[redacted]"``.
     code
         Which code this is, when it is not the one that runs here: the schema's ``Code``, or
-        ``"url@version"``.
+        ``"url@version"``. The parameters and input data that a ``Code`` holds are recorded beside
+        those of the call, whose own value of a parameter wins.
     notes
         Notes for the reader of the metadata.
 
@@ -172,7 +173,7 @@ class TrackedBlock:
             stage=options.stage,
             code=code,
             parameters=safe_parameters(recorder, options, arguments) or None,
-            inputs=tuple(recorder.resolve(ref) for ref in options.inputs),
+            inputs=tuple(recorder.resolve(ref) for ref in (*options.inputs, *options.code_inputs)),
             outputs=tuple(recorder.output_path(path) for path in options.outputs),
             notes=options.notes,
         )

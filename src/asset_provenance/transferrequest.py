@@ -32,7 +32,7 @@ def transfer_request(plan: Plan, published: Published) -> str:
         *_facts(
             ("Name", [publication.name]),
             ("Code Ocean id", [published.asset.id]),
-            ("Files", [published.location]),
+            ("Files", [published.location or "in Code Ocean's own storage"]),
             ("Size", [_size(published)]),
             ("Record in the metadata database", _record(plan, published)),
         ),

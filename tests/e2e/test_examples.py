@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from asset_provenance.corefiles import CORE_FILES, INHERITED_FILES
+from asset_provenance.metadata.folder_checks import check_folder
 from helpers.schema import one_record, read_core_file, validate_set
 
 PROJECT = Path(__file__).parents[2]
@@ -362,6 +363,24 @@ def test_without_any_option_an_example_makes_data_and_results_in_the_working_fol
     assert description["source_data"] == [SESSION]
     assert told.splitlines() == [description["name"], f"is in {tmp_path / 'results'}"]
     assert (tmp_path / "data" / SESSION / "subject.json").exists()
+
+
+def test_data_from_outside_get_a_description_and_checksums_and_nothing_else(laboratory, tmp_path):
+    told = laboratory.run("external_data.py", cwd=tmp_path)
+    folder = tmp_path / "results"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        "region_volumes.csv",
+        "data_description.json",
+        "provenance/asset-provenance.json",
+        "provenance/checksums-sha256.txt",
+    }
+    assert check_folder(folder) == []
+    name = read(folder / "data_description.json")["name"]
+    assert told.splitlines() == [name, f"is in {folder}"]
+    assert (
+        (folder / "provenance/checksums-sha256.txt").read_text().endswith("  region_volumes.csv\n")
+    )
 
 
 def test_the_demo_starts_afresh_and_shows_what_was_recorded_in_80_columns(laboratory, tmp_path):

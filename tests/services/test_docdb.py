@@ -277,7 +277,10 @@ FOREVER = {
     "dropped": (Fault(drop="before"), "the connection failed"),
     "silent": (Fault(delay=60), "did not answer"),
     "dripping": (Fault(drip=0.3), "did not "),
-    "no JSON": (Fault(body=b"<html>Sign in</html>", content_type="text/html"), "that its client cannot read"),
+    "no JSON": (
+        Fault(body=b"<html>Sign in</html>", content_type="text/html"),
+        "that its client cannot read",
+    ),
     "other JSON": (Fault(body=b'{"message": "hello"}'), "instead of records"),
     "deep JSON": (Fault(body=b"[" * 100_000), "that its client cannot read"),
 }

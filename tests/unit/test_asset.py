@@ -666,7 +666,6 @@ def test_a_forked_child_leaves_the_writing_to_its_parent_and_its_calls_are_kept(
         ({"process_type": "Spike sortin"}, "did you mean 'Spike sorting'"),
         ({"inherit": "some"}, "inherit must be one of"),
         ({"on_failure": "ignore"}, "on_failure must be one of"),
-        ({"fragment": True}, "not available in this version"),
     ],
 )
 def test_a_mistake_in_the_call_is_told_at_once(changes: dict[str, object], message: str) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli import check, publish, recover
+from asset_provenance.cli import check, external, merge, publish, recover
 from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 app.command("check")(check.check)
 app.command("recover")(recover.recover)
+app.command("external")(external.external)
+app.command("merge")(merge.merge)
 app.command("publish")(publish.publish)
 
 

@@ -68,26 +68,35 @@ def check_processing(processing: Processing, *, inherited: Iterable[str] = ()) -
     return [f"{found.where}: {found.what}" for found in findings]
 
 
-def check_description(description: DataDescription) -> list[str]:
-    """Find why a derived asset's description must not be written, although it is valid."""
-    return [f"{found.where}: {found.what}" for found in description_findings(description)]
+def check_description(description: DataDescription, *, is_external: bool = False) -> list[str]:
+    """Find why an asset's description must not be written, although it is valid."""
+    findings = description_findings(description, is_external=is_external)
+    return [f"{found.where}: {found.what}" for found in findings]
 
 
-def description_findings(description: DataDescription) -> Iterator[Finding]:
-    """Find what is wrong with a derived asset's description."""
+def description_findings(
+    description: DataDescription, *, is_external: bool = False
+) -> Iterator[Finding]:
+    """Find what is wrong with the description of a derived asset, or of data from outside."""
 
     def error(where: str, what: str, mend: str) -> Finding:
         return Finding("error", _DESCRIPTION, where, what, mend)
 
     name = description.name or ""
     time = datetime_to_name_string(description.creation_time)
+    # What comes from outside has no input: a label and a time, as the schema parses raw names.
+    level, kind, parts = (
+        (DataLevel.RAW, "data from outside", "<label>_<time>")
+        if is_external
+        else (DataLevel.DERIVED, "a derived asset", "<input>_<process>_<time>")
+    )
     try:
-        parsed = DataDescription.parse_name(name, DataLevel.DERIVED)
+        parsed = DataDescription.parse_name(name, level)
     except ValueError:
         yield error(
             "name",
-            f"{name!r} is not the name of a derived asset",
-            f"name it <input>_<process>_<time>, with the creation time {time}",
+            f"{name!r} is not the name of {kind}",
+            f"name it {parts}, with the creation time {time}",
         )
     else:
         if parsed["creation_time"] != description.creation_time.replace(tzinfo=None, microsecond=0):
@@ -106,6 +115,9 @@ def description_findings(description: DataDescription) -> Iterator[Finding]:
         yield error("modalities", "no modality is named", MENDS["modalities"])
     if not all(person.name.strip() for person in description.investigators):
         yield error("investigators", "an investigator has no name", MENDS["investigators"])
+    if is_external and not (description.data_summary or "").strip():
+        what = "nothing says where the data come from, and when they were got"
+        yield error("data_summary", what, 'write "Downloaded from <URL or API call> on <date>"')
     if name in (description.source_data or ()):
         yield error("source_data", "the asset is its own source", f'remove "{name}" from it')
 

@@ -67,7 +67,7 @@ _SINGLE: dict[str, _Reader] = {
     "data_summary": vocabulary.text,
     "data_level": vocabulary.data_level,
     "creation_time": vocabulary.creation_time,
-    "pipeline_name": vocabulary.text,
+    "pipeline_name": vocabulary.pipeline_name,
 }
 
 _log = logging.getLogger("asset_provenance")

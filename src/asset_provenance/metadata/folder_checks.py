@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,6 +42,8 @@ __all__ = ["check_folder"]
 
 _DESCRIPTION_FILE = file_name(DATA_DESCRIPTION)
 _PROCESSING_FILE = file_name(PROCESSING)
+_DAYS_APART = timedelta(hours=14)
+"""By how much a day begins earlier in some places than in UTC."""
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -75,9 +77,10 @@ def check_folder(folder: Path) -> list[Finding]:
         raise StorageError(f"the folder {folder} cannot be read: {reason}") from error
     with quiet():
         written = WrittenSet(folder)
-        for name in (DATA_DESCRIPTION, PROCESSING):
+        required = (DATA_DESCRIPTION,) if written.is_external else (DATA_DESCRIPTION, PROCESSING)
+        for name in required:
             if name not in written.present:
-                written.error(file_name(name), "", "it is missing", RUN_AGAIN)
+                written.error(file_name(name), "", "it is missing", written.again)
         _look_at_listed_files(written)
         now, acquired = datetime.now(UTC), _acquisition_start(written)
         processes = _look_at_processing(written, now, acquired)
@@ -103,7 +106,7 @@ def _look_at_listed_files(written: WrittenSet) -> None:
             written.error(MANIFEST, "files", what, f'remove "{file}" from it')
         elif not written.has(file):
             what = f"it lists {file}, which is missing"
-            written.error(MANIFEST, "files", what, f"put the file back, or {RUN_AGAIN}")
+            written.error(MANIFEST, "files", what, f"put the file back, or {written.again}")
         else:
             content = written.contents.get(file)
             if content is None:
@@ -120,7 +123,7 @@ def _look_at_listed_files(written: WrittenSet) -> None:
 def _look_at_listed_file(written: WrittenSet, file: str, entry: Any, content: bytes) -> None:
     if not isinstance(entry, dict) or entry.get("sha256") != digest(content):
         what = "it was edited since it was written"
-        mend = f"{RUN_AGAIN}; if the edit is meant, {_listing(file, content)}"
+        mend = f"{written.again}; if the edit is meant, {_listing(file, content)}"
         written.error(file, "", what, mend)
     path = PurePosixPath(file)
     if path.parts[0] == PROVENANCE_FOLDER and contains_secret(content):
@@ -242,8 +245,10 @@ def _acquisition_start(written: WrittenSet) -> datetime | None:
 
 
 def _look_at_description(written: WrittenSet, description: DataDescription, now: datetime) -> None:
-    written.judge(checks.description_findings(description))
-    if description.creation_time > now + checks.CLOCK_SLACK:
+    is_external = written.is_external
+    written.judge(checks.description_findings(description, is_external=is_external))
+    # Their date alone is midnight in UTC, where the same day may not have begun.
+    if description.creation_time > now + (_DAYS_APART if is_external else checks.CLOCK_SLACK):
         what = f"it is in the future ({description.creation_time})"
         mend = "set the clock of the machine that ran it, and run again"
         written.error(_DESCRIPTION_FILE, "creation_time", what, mend)

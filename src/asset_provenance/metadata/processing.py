@@ -18,10 +18,12 @@ from asset_provenance import lineage
 from asset_provenance.metadata.description import explain
 from asset_provenance.metadata.inheritance import kept_name, shared_raw_root
 from asset_provenance.metadata.inputs import InputAsset
+from asset_provenance.metadata.intake import Left, read_left
+from asset_provenance.metadata.merging import Mention, Merged, last_of
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 
-__all__ = ["BuiltProcessing", "Run", "build_processing"]
+__all__ = ["BuiltProcessing", "Run", "StageFiles", "build_fragment", "build_processing"]
 
 _log = logging.getLogger("asset_provenance")
 
@@ -59,26 +61,32 @@ class BuiltProcessing(NamedTuple):
     inherited
         The names of the processes that inputs handed on.
     refused
-        By the path it must be kept under, each inherited ``processing.json`` that the schema
-        refuses.
+        By the path it must be kept under, each inherited ``processing.json``, or file of an
+        earlier stage, that the schema refuses.
+    notes
+        All notes but those on what is refused.
     """
 
     processing: Processing
     inherited: frozenset[str]
     refused: Mapping[str, bytes]
+    notes: Sequence[str]
 
 
-@dataclass(slots=True)
-class _Inherited:
-    """The processes that inputs hand on, merged."""
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """The files in which earlier stages of a pipeline told of themselves, in one place.
 
-    processes: dict[str, DataProcess] = field(default_factory=dict)
-    originals: list[tuple[DataProcess, str]] = field(default_factory=list)
-    graph: dict[str, list[str]] = field(default_factory=dict)
-    last_steps: dict[str, list[str]] = field(default_factory=dict)
-    pipelines: list[Code] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    refused: dict[str, bytes] = field(default_factory=dict)
+    Parameters
+    ----------
+    name
+        The input that they lie in; empty for the data root itself.
+    paths
+        As :func:`asset_provenance.metadata.intake.find_left` gives them.
+    """
+
+    name: str
+    paths: Sequence[Path]
 
 
 @quiet()
@@ -88,6 +96,7 @@ def build_processing(
     inputs: Sequence[InputAsset],
     *,
     given: Sequence[Mapping[str, Any]] = (),
+    stages: Sequence[StageFiles] = (),
 ) -> BuiltProcessing:
     """Build the asset's whole processing: inherited processes as they are, then the new ones.
 
@@ -101,51 +110,68 @@ def build_processing(
         The asset's primary inputs; inputs of one acquisition hand on their processing.
     given
         Processes that the script has written down itself, each as a ``Processing``.
+    stages
+        What earlier stages of the pipeline left.
 
     Raises
     ------
     ValueError
         If the schema refuses a new process; the message names it.
     """
-    inherited = _Inherited()
+    merged, refused = Merged(), _Refusals()
+    places: dict[str, list[Mention]] = {}
     if shared_raw_root(inputs) is not None:
         for asset in inputs:
             if "processing" in asset.files:
-                _take_over(inherited, asset)
-    names_inherited = frozenset(inherited.processes)
+                places[asset.name] = _take_over(merged, asset, refused)
+    for stage in stages:
+        places.setdefault(stage.name, []).extend(_take_in(merged, stage, refused))
+    merged.settle()
+    names_inherited = merged.names
     for one in given:
-        _merge(inherited, Processing.model_validate(copy.deepcopy(dict(one))), "the script")
+        merged.add(Processing.model_validate(copy.deepcopy(dict(one))), "the script")
+        merged.settle(by_time=False)
+    followed = _Followed(places)
     ordered = sorted(records, key=lambda record: record.start_date_time)
-    names = lineage.unique_names([record.name for record in ordered], taken=inherited.processes)
+    names = lineage.unique_names([record.name for record in ordered], taken=merged.names)
     by_id = dict(zip((record.id for record in ordered), names, strict=True))
-    graph = dict(inherited.graph)
+    graph = merged.graph()
     for record_id, targets in lineage.dependencies(ordered).items():
         graph[by_id[record_id]] = [by_id[target] for target in targets]
-    processes = list(inherited.processes.values())
+    merged.add_pipelines(run.pipelines)
+    processes = list(merged.processes())
     for record in ordered:
         name = by_id[record.id]
-        before = (inherited.last_steps.get(ref.name or "", []) for ref in _members(record.inputs))
+        before = (followed.by(ref.name or "") for ref in _members(record.inputs))
         graph[name] = list(
             dict.fromkeys([*graph[name], *(step for steps in before for step in steps)])
         )
         processes.append(_data_process(record, name, run))
-    processes.sort(key=lambda process: process.start_date_time)
-    pipelines = list(inherited.pipelines)
-    pipelines.extend(pipeline for pipeline in run.pipelines if pipeline not in pipelines)
-    notes = dict.fromkeys([*inherited.notes, *run.notes])
+    place = {name: number for number, name in enumerate(graph)}
+    processes.sort(key=lambda process: (process.start_date_time, place[process.name]))
+    notes = dict.fromkeys([*merged.notes, *run.notes])
+    told = dict.fromkeys([*merged.notes, *refused.notes, *run.notes])
     try:
         processing = Processing(
             data_processes=processes,
-            pipelines=pipelines or None,
+            pipelines=merged.pipelines or None,
             dependency_graph={process.name: graph[process.name] for process in processes},
-            notes="\n".join(notes) or None,
+            notes="\n".join(told) or None,
         )
     except ValidationError as error:
         raise ValueError(f"processing: {explain(error)}") from None
-    return BuiltProcessing(processing, names_inherited, inherited.refused)
+    return BuiltProcessing(processing, names_inherited, refused.files, list(notes))
 
 
-def _take_over(inherited: _Inherited, asset: InputAsset) -> None:
+@dataclass(slots=True)
+class _Refusals:
+    """Files that could not be merged, by the path they are kept under, and what is said of them."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def _take_over(merged: Merged, asset: InputAsset, refused: _Refusals) -> list[Mention]:
     content = asset.files["processing"]
     try:
         # The schema's validators change the data they are given.
@@ -153,64 +179,102 @@ def _take_over(inherited: _Inherited, asset: InputAsset) -> None:
     except (ValidationError, ValueError) as error:
         reason = explain(error) if isinstance(error, ValidationError) else str(error)
         _log.warning("the processing of input %s is not valid: %s", asset.name, reason)
-        inherited.refused[kept_name("processing", asset.name)] = content.content
-        inherited.notes.append(
+        refused.files[kept_name("processing", asset.name)] = content.content
+        refused.notes.append(
             f"The processing of input {asset.name} is not valid and could not be merged; "
             f"it is kept as {kept_name('processing', asset.name)}."
         )
-        return
-    inherited.last_steps[asset.name] = _merge(inherited, upstream, f"input {asset.name}")
+        return []
+    mentions = merged.add(upstream, f"input {asset.name}")
+    merged.settle(by_time=False)
+    return mentions
 
 
-def _merge(inherited: _Inherited, upstream: Processing, source: str) -> list[str]:
-    """Take in processes with what belongs to them; give those that no other of them follows."""
-    here = _add_processes(inherited, upstream.data_processes, source)
-    graph = {name: list(targets) for name, targets in (upstream.dependency_graph or {}).items()}
-    cleaned = lineage.clean_graph(graph)
-    for name, targets in graph.items():
-        for target in targets:
-            if target not in cleaned[name]:
-                _log.warning(
-                    "%s: the dependency of %s on %s is dropped, since it leads to no other "
-                    "process or closes a cycle",
-                    source,
-                    name,
-                    target,
-                )
-        step = here[name]
-        merged = [*inherited.graph.get(step, []), *(here[target] for target in cleaned[name])]
-        inherited.graph[step] = list(dict.fromkeys(merged))
-    inherited.pipelines.extend(
-        pipeline for pipeline in upstream.pipelines or [] if pipeline not in inherited.pipelines
+def _take_in(merged: Merged, stage: StageFiles, refused: _Refusals) -> list[Mention]:
+    """Take in what earlier stages left in one place; keep what cannot be understood."""
+    mentions: list[Mention] = []
+    for left in read_left(stage.paths):
+        if isinstance(left, Left):
+            mentions += merged.add(left.processing, left.source)
+            continue
+        _log.warning("%s cannot be taken in: %s", left.path, left.reason)
+        if left.content:
+            place = kept_name(left.path.stem, stage.name or "data")
+            count = 1
+            while refused.files.setdefault(place, left.content) != left.content:
+                place = kept_name(f"{left.path.stem}-{count}", stage.name or "data")
+                count += 1
+            refused.notes.append(
+                f"{left.path.name}, which an earlier stage left, is not valid and could not be "
+                f"merged; it is kept as {place}."
+            )
+    return mentions
+
+
+class _Followed:
+    """What a process depends on that read an input, or a file in the data root."""
+
+    def __init__(self, places: Mapping[str, Sequence[Mention]]) -> None:
+        self._last = {name: last_of(mentions) for name, mentions in places.items() if name}
+        # Of what lies loose in the data root, each stage says itself which file it wrote.
+        self._loose = {
+            step.process.output_path.as_posix().split("/")[0]: step.name
+            for step in dict.fromkeys(
+                mention.step for mention in places.get("", ()) if mention.step is not None
+            )
+            if step.process.output_path is not None
+        }
+
+    def by(self, name: str) -> list[str]:
+        """Give the names of the processes that whoever read something of this name follows."""
+        if name in self._last:
+            return [step.name for step in self._last[name]]
+        return [self._loose[name]] if name in self._loose else []
+
+
+@quiet()
+def build_fragment(
+    records: Sequence[ProcessRecord],
+    run: Run,
+    *,
+    given: Sequence[Mapping[str, Any]] = (),
+    stages: Sequence[StageFiles] = (),
+) -> tuple[Processing, frozenset[str]]:
+    """Build what a stage of a pipeline says: its own processes, and those that they follow.
+
+    Without the latter nobody could tell later which step of another stage they depend on.
+
+    Returns
+    -------
+    tuple
+        The processing, and the names in it that are of earlier stages.
+
+    Raises
+    ------
+    ValueError
+        If the schema refuses a new process; the message names it.
+    """
+    built = build_processing(records, run, (), given=given, stages=stages)
+    graph = built.processing.dependency_graph or {}
+    waiting = [name for name in graph if name not in built.inherited]
+    wanted = set(waiting)
+    while waiting:
+        new = set(graph[waiting.pop()]) - wanted
+        wanted |= new
+        waiting += new
+    processes = [each for each in built.processing.data_processes if each.name in wanted]
+    pipelines = {each.pipeline_name for each in processes}
+    earlier = wanted & built.inherited
+    return (
+        Processing(
+            data_processes=processes,
+            pipelines=[each for each in built.processing.pipelines or () if each.name in pipelines]
+            or None,
+            dependency_graph={each.name: graph[each.name] for each in processes},
+            notes="\n".join(built.notes if earlier else run.notes) or None,
+        ),
+        frozenset(earlier),
     )
-    if upstream.notes:
-        inherited.notes.append(upstream.notes)
-    return [here[name] for name in lineage.last_steps(cleaned)] if graph else list(here.values())
-
-
-def _add_processes(
-    inherited: _Inherited, processes: Iterable[DataProcess], source: str
-) -> dict[str, str]:
-    """Add processes, identical ones once; give their names here by their names there."""
-    here: dict[str, str] = {}
-    for process in processes:
-        known = next((name for one, name in inherited.originals if one == process), None)
-        if known is None:
-            (known,) = lineage.unique_names([process.name], taken=inherited.processes)
-            if known != process.name:
-                _log.warning(
-                    "two different processes are named %s; that of %s becomes %s",
-                    process.name,
-                    source,
-                    known,
-                )
-            inherited.originals.append((process, known))
-            inherited.processes[known] = process.model_copy(update={"name": known})
-            inherited.graph.setdefault(known, [])
-        # Processes without a graph may share a name: each stays reachable under a key of its own.
-        key = process.name if process.name not in here else known
-        here[key] = known
-    return here
 
 
 def _members(refs: Iterable[InputRef]) -> Iterable[InputRef]:

@@ -40,6 +40,7 @@ __all__ = [
     "organization",
     "person",
     "pipeline",
+    "pipeline_name",
     "project_name",
     "tag",
     "text",
@@ -181,7 +182,8 @@ def data_level(value: object) -> DataLevel:
 
 def funding(value: object) -> Funding:
     """Read a funding: ``"FUNDER"``, ``"FUNDER:GRANT_NUMBER"``, mapping, or the schema's object."""
-    value = _json_form(value)
+    # As a text may be the funder alone, so may an object.
+    value = {"funder": value} if isinstance(value, OrganizationModel) else _json_form(value)
     if isinstance(value, str):
         funder, colon, number = value.partition(":")
         if colon and not number.strip():
@@ -296,6 +298,11 @@ def pipeline(value: object) -> Code:
     if not (code.version or code.commit_hash):
         logger.warning("pipeline %s has neither version nor commit_hash", code.name)
     return _code({**redact_json(code.model_dump(mode="json", exclude_none=True)), "url": url})
+
+
+def pipeline_name(value: object) -> str:
+    """Read which pipeline is meant: its name, or the schema's ``Code`` itself."""
+    return _text(value.name if isinstance(value, Code) else value, "name of a pipeline")
 
 
 def text(value: object) -> str:

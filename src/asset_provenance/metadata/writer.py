@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,16 +29,20 @@ from asset_provenance.corefiles import (
 from asset_provenance.errors import StorageError
 
 __all__ = [
+    "EXTERNAL",
     "FileToWrite",
     "find_obstacles",
     "interrupted_writes",
     "may_be_finished",
+    "renew_processing",
     "roll_forward",
     "runs_kept",
     "write_set",
 ]
 
 MANIFEST_FORMAT = 1
+EXTERNAL = "external"
+"""What the manifest says of the kind of a set that describes data from outside."""
 _STAGING = "staged"
 _MARKER = "commit.json"
 _BACKUP = "replaced"
@@ -105,7 +109,7 @@ def write_set(
     run_folder: Path,
     files: Iterable[FileToWrite],
     *,
-    header: Mapping[str, Any],
+    header: Mapping[str, Any] | None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write a set of files so that they appear together, replacing what stands in their places.
@@ -119,14 +123,15 @@ def write_set(
     files
         The whole set, without its manifest.
     header
-        What the manifest says besides: the asset's name, its process name, our version.
+        What the manifest says besides: the asset's name, its process name, our version. None for
+        files that stand beside whatever set is there, and belong to none.
     overwrite
         Whether metadata files that are not ours, or were edited, may be replaced.
 
     Returns
     -------
     list of pathlib.Path
-        The files written, the manifest last.
+        The files written, the manifest last if there is one.
 
     Raises
     ------
@@ -134,13 +139,15 @@ def write_set(
         If one of them cannot be written, or would replace what is not ours; then none has
         appeared, and what stood there before still stands.
     """
+    several = list(files)
+    if header is None:
+        return _write(output_dir, run_folder, several, [])
     obstacles = [] if overwrite else find_obstacles(output_dir, header["process_name"])
     if obstacles:
         raise StorageError(
             f"{output_dir} now holds {', '.join(obstacles)}, which this package did not write: "
             "move them away, or give DerivedAsset(..., overwrite=True)"
         )
-    several = list(files)
     manifest = {
         **header,
         "format": MANIFEST_FORMAT,
@@ -162,6 +169,70 @@ def write_set(
         for path, entry in (old.items() if isinstance(old, dict) else ())
         if path not in new and _is_inside(path) and _is_as_written(output_dir / path, entry)
     ]
+    return _write(output_dir, run_folder, several, stale)
+
+
+def renew_processing(
+    output_dir: Path,
+    run_folder: Path,
+    content: bytes,
+    *,
+    names: Iterable[str],
+    header: Mapping[str, Any],
+) -> None:
+    """Replace the processing of the set that is there, or begin one with it.
+
+    Parameters
+    ----------
+    output_dir, run_folder
+        As for :func:`write_set`.
+    content
+        The new ``processing.json``.
+    names
+        Its processes. Those that were not the set's own have come from elsewhere.
+    header
+        What the manifest says of a set that begins with this file.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; then nothing has changed.
+    """
+    path = file_name("processing")
+    manifest = _read_manifest(output_dir)
+    files = manifest.get("files")
+    own: set[str] = set()
+    if isinstance(files, dict) and manifest.get("process_name") != header["process_name"]:
+        inherited = manifest.get("inherited_processes")
+        own = set(_process_names(output_dir / path)).difference(
+            inherited if isinstance(inherited, list) else ()
+        )
+        header = manifest
+    new = {
+        **header,
+        "format": MANIFEST_FORMAT,
+        "inherited_processes": [name for name in names if name not in own],
+        "files": {**(files if isinstance(files, dict) else {}), path: {"sha256": _digest(content)}},
+    }
+    several = [
+        FileToWrite(path, content),
+        FileToWrite(MANIFEST, json.dumps(new, indent=1).encode()),
+    ]
+    _write(output_dir, run_folder, several, [])
+
+
+def _process_names(path: Path) -> list[str]:
+    try:
+        listed = parse_json(read_bytes(path), path)["data_processes"]
+        return [process["name"] for process in listed]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _write(
+    output_dir: Path, run_folder: Path, several: Sequence[FileToWrite], stale: list[str]
+) -> list[Path]:
+    new = [file.path for file in several]
     moved: list[str] = []
     try:
         for file in several:

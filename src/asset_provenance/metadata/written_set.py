@@ -16,18 +16,20 @@ from typing import Any
 
 from asset_provenance.corefiles import (
     CORE_FILES,
+    DATA_DESCRIPTION,
     MANIFEST,
     file_name,
     parse_json,
     read_bytes,
 )
 from asset_provenance.metadata.findings import Finding, Findings, schema_findings, where_is
-from asset_provenance.metadata.writer import MANIFEST_FORMAT
+from asset_provenance.metadata.writer import EXTERNAL, MANIFEST_FORMAT
 from asset_provenance.redaction import REDACTED, contains_secret, is_secret_name
 
 __all__ = [
     "MAX_PROCESSES",
     "PROCESSING",
+    "PROJECT_NAME",
     "RUN_AGAIN",
     "WrittenSet",
     "digest",
@@ -37,6 +39,10 @@ PROCESSING = "processing"
 MAX_PROCESSES = 10_000
 """Most processes of one asset that are looked at."""
 RUN_AGAIN = "run the analysis again, which writes the whole set"
+DESCRIBE_AGAIN = "describe the data again: asset-provenance external"
+
+PROJECT_NAME = "external data"
+"""The project of data from outside, unless it is one of AIND's."""
 
 _SCHEMA_SIZE_LIMIT = 500 * 1024
 _MAX_LISTED = 1_000
@@ -67,6 +73,9 @@ class WrittenSet:
         What the manifest says of each file.
     name : str or None
         What the manifest says that the asset is called.
+    is_external : bool
+        Whether the data come from outside, and so have a description only: as the manifest says,
+        or where there is none, the project's name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,11 +88,15 @@ class WrittenSet:
         self.models: dict[str, Any] = {}
         self.listed: Mapping[str, Any] = {}
         self.name: str | None = None
+        self.is_external = False
         self.inherited_processes: frozenset[str] = frozenset()
         self._names: dict[int, str] = {}
         self._read_manifest()
         for name in self.present:
             self._read_core_file(name)
+        if not self.has(MANIFEST) and PROCESSING not in self.present:
+            project = self.data.get(DATA_DESCRIPTION, {}).get("project_name")
+            self.is_external = project == PROJECT_NAME
 
     @property
     def process_names(self) -> list[str]:
@@ -93,6 +106,11 @@ class WrittenSet:
     def has(self, file: str) -> bool:
         """Say whether there is a file, folder or link of this name."""
         return os.path.lexists(self.folder / file)
+
+    @property
+    def again(self) -> str:
+        """How the whole set is written anew."""
+        return DESCRIBE_AGAIN if self.is_external else RUN_AGAIN
 
     def where(self, place: Place) -> str:
         """Give a place in the processing, or another file, for people."""
@@ -170,6 +188,7 @@ class WrittenSet:
             self.error(MANIFEST, "files", "it lists no files, or too many", RUN_AGAIN)
         else:
             self.listed, self.name = files, manifest.get("name")
+            self.is_external = manifest.get("kind") == EXTERNAL
             inherited = manifest.get("inherited_processes")
             names = inherited if isinstance(inherited, list) else []
             self.inherited_processes = frozenset(name for name in names if isinstance(name, str))
@@ -208,7 +227,7 @@ class WrittenSet:
             return parse_json(content, path)
         except ValueError as error:
             what = f"it {str(error).removeprefix(f'{path} ')}"
-            self.judge([Finding("error", file, "", what, f"mend it, or {RUN_AGAIN}")])
+            self.judge([Finding("error", file, "", what, f"mend it, or {self.again}")])
             return None
 
     def _look_at_texts(self, file: str, data: Mapping[str, Any]) -> None:

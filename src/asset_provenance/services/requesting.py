@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -67,13 +68,14 @@ def bound(session: requests.Session, seconds: float) -> None:
     session
         That of a client.
     seconds
-        For the answer to begin, and again for it to come to its end.
+        From the request to the end of its answer.
     """
     send = session.send
 
     def bounded_send(request: requests.PreparedRequest, **options: Any) -> requests.Response:
         # The hook reads the answer, before the client's own looks at it.
-        return send(request, **{**options, "timeout": seconds, "stream": True})
+        limits = {**options, "timeout": seconds, "stream": True}
+        return _within(seconds, lambda: send(request, **limits))
 
     def read(response: requests.Response, **_: Any) -> None:
         chunks = response.iter_content(_CHUNK)
@@ -81,6 +83,29 @@ def bound(session: requests.Session, seconds: float) -> None:
 
     session.send = bounded_send  # type: ignore[method-assign]
     session.hooks["response"] = [read, *session.hooks["response"]]
+
+
+def _within(seconds: float, call: Callable[[], _Answer]) -> _Answer:
+    """Wait for a call no longer than that: by itself, an answer that drips resets every clock."""
+    import requests  # noqa: PLC0415 - slow
+
+    answers: list[_Answer] = []
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            answers.append(call())
+        except Exception as error:  # noqa: BLE001 - goes to whoever waits
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="asset-provenance request", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    if not answers:
+        raise requests.Timeout("the answer did not come to its end")
+    return answers[0]
 
 
 def read_answer(chunks: Iterable[bytes], deadline: float) -> bytes:
@@ -213,7 +238,9 @@ def pause(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     response = getattr(getattr(error, "http_err", error), "response", None)
     told = getattr(response, "headers", {}).get("Retry-After", "")
-    own = tenacity.wait_exponential_jitter(initial=0.3, max=5, jitter=0.3)(state)
+    own = tenacity.wait_exponential(multiplier=0.3, max=5)(state) + tenacity.wait_random(0, 0.3)(
+        state
+    )
     return max(own, min(float(told), _LONGEST_PAUSE)) if told.isdecimal() else own
 
 

@@ -515,7 +515,7 @@ def test_a_url_from_settings_makes_code_outside_git_reachable(tmp_path: Path) ->
 def test_url_and_version_in_one_text_are_told_apart(
     text: str, url: str, version: str | None, commit: str | None
 ) -> None:
-    record = code_from_user(text)
+    record = code_from_user(text).record
     assert (record.url, record.version, record.commit_hash) == (url, version, commit)
     assert CANARY not in repr(record)
 
@@ -532,7 +532,7 @@ def test_a_mapping_gives_the_record_without_credentials() -> None:
             "run_script": Path("code") / "run.py",
             "container": CONTAINER,
         }
-    )
+    ).record
     assert (record.url, record.name) == ("https://github.com/org/repo", "repo")
     assert (record.commit_hash, record.run_script) == (COMMIT, "code/run.py")
     assert record.container is not None
@@ -554,7 +554,7 @@ def test_the_schemas_code_gives_the_record() -> None:
             container=Container(container_type="Docker", tag="1", uri="ghcr.io/x"),
             core_dependency=Software(name="Bonsai", version="2.8"),
         )
-    )
+    ).record
     assert (record.url, record.version) == ("https://github.com/org/repo", "1.0")
     assert (record.run_script, record.language) == ("code/run.py", "MATLAB")
     assert record.container is not None
@@ -576,7 +576,8 @@ def test_the_schemas_code_gives_the_record() -> None:
         ({"url": PUBLIC, "verison": "1"}, "verison"),
         ({"url": PUBLIC, "commit_hash": "abc-dirty"}, "commit_hash"),
         ({"url": PUBLIC, "container": "docker"}, "container"),
-        ({"url": PUBLIC, "parameters": {"a": 1}}, "parameters="),
+        ({"url": PUBLIC, "parameters": [1]}, "a mapping .* for parameters"),
+        ({"url": PUBLIC, "input_data": "asset"}, "a list .* for input_data"),
         (5, "int"),
         (None, "NoneType"),
         ([PUBLIC], "list"),

@@ -1,0 +1,369 @@
+"""One processing from many: what inputs hand on, what stages of a pipeline left, what is given.
+
+A process is known by what it says, whatever number its name ends in: the name may have been taken
+when it was merged before, and then it got another. What is merged of the same sources is the same,
+in whatever order they come, and merging a result with its own sources changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aind_data_schema.components.identifiers import Code
+from aind_data_schema.core.processing import DataProcess, Processing
+
+from asset_provenance import lineage
+from asset_provenance.metadata.intake import Left, Refused, read_left
+from asset_provenance.metadata.quiet import quiet
+
+__all__ = ["Mention", "Merged", "MergedFiles", "Step", "last_of", "merge_files"]
+
+_NUMBERS = re.compile(r"(?<=.)(?:_\d+)+$")
+_NOT_OF_THE_CONTENT = {"name", "pipeline_name"}
+
+_log = logging.getLogger("asset_provenance")
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """A process of the result.
+
+    Parameters
+    ----------
+    process
+        As its first source has it.
+    source
+        Where that is.
+    order
+        Where it belongs among others, whichever source was read first.
+    wanted
+        What it is called if nobody else is.
+    name
+        What it is called.
+    """
+
+    process: DataProcess
+    source: str
+    order: tuple[Any, ...]
+    wanted: str
+    name: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Mention:
+    """A process as a source has it.
+
+    Parameters
+    ----------
+    name
+        Its name there.
+    targets
+        What it depends on there.
+    step
+        The process of the result that it is; known once it is settled.
+    """
+
+    name: str
+    targets: dict[Mention, None] = field(default_factory=dict)
+    step: Step | None = None
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Processes that say the same, but for the number that their names end in."""
+
+    process: DataProcess
+    source: str
+    # Sources that mention them alike are kept once: a thousand stages may carry one process.
+    sources: dict[tuple[str, ...], dict[str, Mention]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    pipelines: set[str] = field(default_factory=set)
+
+
+class _Note(NamedTuple):
+    order: str
+    text: str
+
+
+class Merged:
+    """A processing that others are merged into.
+
+    Each source is added as a whole; what was added since the last time is given its names by
+    :meth:`settle`. Names that were given stay.
+    """
+
+    def __init__(self) -> None:
+        self._alike: dict[str, _Alike] = {}
+        self._unsettled: dict[str, None] = {}
+        self._named: dict[str, Step] = {}
+        self._pipelines: dict[str, Code] = {}
+        self._notes: dict[_Note, None] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that are given."""
+        return frozenset(self._named)
+
+    def add(self, processing: Processing, source: str) -> list[Mention]:
+        """Take in processes with their dependencies, pipelines and notes.
+
+        Parameters
+        ----------
+        processing
+            A source; its processes may share names where it has no graph.
+        source
+            What to call it in warnings.
+
+        Returns
+        -------
+        list of Mention
+            Its processes.
+        """
+        by_name = self._mentioned(processing.data_processes, source)
+        graph = {name: list(on) for name, on in (processing.dependency_graph or {}).items()}
+        cleaned = lineage.clean_graph(graph)
+        for name, targets in graph.items():
+            for target in targets:
+                if target not in cleaned[name]:
+                    _tell_dropped(source, name, target)
+            by_name[name][0].targets |= {by_name[target][0]: None for target in cleaned[name]}
+        self.add_pipelines(processing.pipelines or ())
+        if processing.notes:
+            first = min(
+                (p.start_date_time.isoformat() for p in processing.data_processes), default=""
+            )
+            self._notes.setdefault(_Note(first, processing.notes))
+        return [mention for mentions in by_name.values() for mention in mentions]
+
+    def add_pipelines(self, pipelines: Iterable[Code]) -> None:
+        """Take in pipelines, each once."""
+        for pipeline in pipelines:
+            self._pipelines.setdefault(_canonical(pipeline), pipeline)
+
+    def add_note(self, text: str) -> None:
+        """Take in a note, after all others that are there."""
+        self._notes.setdefault(_Note("~", text))
+
+    def _mentioned(self, processes: Sequence[DataProcess], source: str) -> dict[str, list[Mention]]:
+        """Note each process; give the mentions by the names that the source has for them."""
+        found: dict[str, dict[str, None]] = {}
+        for process in processes:
+            digest = _digest(process)
+            alike = self._alike.setdefault(digest, _Alike(process, source))
+            if process.pipeline_name:
+                alike.pipelines.add(process.pipeline_name)
+            found.setdefault(digest, {})[process.name] = None
+        by_name: dict[str, list[Mention]] = {}
+        for digest, names in found.items():
+            signature = tuple(sorted(names, key=_by_length))
+            sources = self._alike[digest].sources
+            if signature not in sources:
+                sources[signature] = {name: Mention(name) for name in signature}
+                self._unsettled[digest] = None
+            for name, mention in sources[signature].items():
+                by_name.setdefault(name, []).append(mention)
+        return by_name
+
+    def settle(self, *, by_time: bool = True) -> None:
+        """Give names to what was added since the last time.
+
+        Parameters
+        ----------
+        by_time
+            Whether what started first keeps a name that several have; else what was added first.
+        """
+        new: list[Step] = []
+        for digest in self._unsettled:
+            new += _settled(digest, self._alike[digest])
+        self._unsettled.clear()
+        if by_time:
+            new.sort(key=lambda step: step.order)
+        names = lineage.unique_names([step.wanted for step in new], taken=self._named)
+        for step, name in zip(new, names, strict=True):
+            if name != step.wanted:
+                # Parallel stages are the same program, and so their processes share names.
+                _log.log(
+                    logging.INFO if by_time else logging.WARNING,
+                    "two different processes are named %s; that of %s becomes %s",
+                    step.wanted,
+                    step.source,
+                    name,
+                )
+            step.name = name
+            self._named[name] = step
+
+    def graph(self, *, by_name: bool = False) -> lineage.Graph:
+        """Give the dependencies between what is settled, by name; never a cycle.
+
+        What started at the same time is in the order in which it was named, or of its names.
+        """
+        targets: dict[Step, dict[Step, None]] = {}
+        for alike in self._alike.values():
+            for mentions in alike.sources.values():
+                for mention in mentions.values():
+                    on = (target.step for target in mention.targets)
+                    known = targets.setdefault(_step(mention), {})
+                    known.update((step, None) for step in on if step is not None)
+        in_order = sorted(self._named.values(), key=lambda step: step.name if by_name else "")
+        in_order.sort(key=lambda step: step.process.start_date_time)
+        place = {step: number for number, step in enumerate(in_order)}
+        graph = {
+            step.name: [other.name for other in sorted(targets[step], key=place.__getitem__)]
+            for step in in_order
+        }
+        cleaned = lineage.clean_graph(graph)
+        for step in in_order:
+            for target in set(graph[step.name]).difference(cleaned[step.name]):
+                _tell_dropped(step.source, step.name, target)
+        return cleaned
+
+    def processes(self) -> Iterator[DataProcess]:
+        """Give what is settled, under the names it has here, in no order."""
+        pipelines = {pipeline.name for pipeline in self._pipelines.values()}
+        for alike in self._alike.values():
+            pipeline = min(alike.pipelines & pipelines, default=None)
+            for step in alike.steps:
+                if alike.pipelines and pipeline is None:
+                    # The schema refuses the name of a pipeline that is not described.
+                    named = ", ".join(sorted(alike.pipelines))
+                    self._notes.setdefault(
+                        _Note(
+                            "~",
+                            f"{step.name} is part of the pipeline {named}, which nobody describes.",
+                        )
+                    )
+                yield step.process.model_copy(update={"name": step.name, "pipeline_name": pipeline})
+
+    @property
+    def pipelines(self) -> list[Code]:
+        """The pipelines, in the order in which they came."""
+        return list(self._pipelines.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes, in the order in which they came."""
+        return [note.text for note in self._notes]
+
+    def processing(self) -> Processing:
+        """Give the result of sources that none is before, whatever their order was.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If the schema refuses it.
+        """
+        graph = self.graph(by_name=True)
+        place = {name: number for number, name in enumerate(graph)}
+        processes = sorted(self.processes(), key=lambda process: place[process.name])
+        return Processing(
+            data_processes=processes,
+            pipelines=[self._pipelines[key] for key in sorted(self._pipelines)] or None,
+            dependency_graph=graph,
+            notes="\n".join(_united(sorted(self._notes))) or None,
+        )
+
+
+def last_of(mentions: Sequence[Mention]) -> list[Step]:
+    """Give of these processes those that no other of them follows."""
+    followed = {target.step for mention in mentions for target in mention.targets}
+    steps = dict.fromkeys(_step(mention) for mention in mentions)
+    return sorted((step for step in steps if step not in followed), key=lambda step: step.order)
+
+
+class MergedFiles(NamedTuple):
+    """What became of many files.
+
+    Parameters
+    ----------
+    content
+        The ``processing.json`` that they make; None if there is no process in them.
+    names
+        The processes in it.
+    refused
+        The files that could not be merged.
+    """
+
+    content: bytes | None
+    names: list[str]
+    refused: list[Refused]
+
+
+@quiet()
+def merge_files(paths: Iterable[Path]) -> MergedFiles:
+    """Merge files that stages of a pipeline left; only the result is held in memory."""
+    merged, refused = Merged(), []
+    for left in read_left(paths):
+        if isinstance(left, Left):
+            merged.add(left.processing, left.source)
+        else:
+            refused.append(left)
+    merged.settle()
+    if not merged.names:
+        return MergedFiles(None, [], refused)
+    processing = merged.processing()
+    content = processing.model_dump_json(indent=3).encode()
+    return MergedFiles(content, processing.process_names, refused)
+
+
+def _settled(digest: str, alike: _Alike) -> Iterator[Step]:
+    """Find out which of what says the same is the same process; give what is new.
+
+    Names that one source has side by side are processes of their own, the first of them that
+    which other sources have alone.
+    """
+    several = [list(source.values()) for source in alike.sources.values()]
+    for count, same in enumerate(itertools.zip_longest(*several)):
+        mentions = [mention for mention in same if mention is not None]
+        if count == len(alike.steps):
+            wanted = min((mention.name for mention in mentions), key=_by_length)
+            order = (alike.process.start_date_time, wanted, digest, count)
+            alike.steps.append(Step(alike.process, alike.source, order, wanted))
+            yield alike.steps[count]
+        for mention in mentions:
+            mention.step = alike.steps[count]
+
+
+def _by_length(name: str) -> tuple[int, str]:
+    return len(name), name
+
+
+def _step(mention: Mention) -> Step:
+    if mention.step is None:
+        raise RuntimeError(f"{mention.name} is not settled")
+    return mention.step
+
+
+def _digest(process: DataProcess) -> str:
+    said = _canonical(process, exclude=_NOT_OF_THE_CONTENT) + _NUMBERS.sub("", process.name)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _canonical(model: Any, exclude: set[str] | None = None) -> str:
+    return json.dumps(model.model_dump(mode="json", exclude=exclude), sort_keys=True)
+
+
+def _tell_dropped(source: str, name: str, target: str) -> None:
+    _log.warning(
+        "%s: the dependency of %s on %s is dropped, since it leads to no other process or closes "
+        "a cycle",
+        source,
+        name,
+        target,
+    )
+
+
+def _united(notes: Iterable[_Note]) -> Iterator[str]:
+    """Give the lines of all notes; one that an earlier note has is not said again."""
+    said: set[str] = set()
+    for note in notes:
+        lines = note.text.split("\n")
+        yield from (line for line in lines if line not in said)
+        said.update(lines)

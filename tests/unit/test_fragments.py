@@ -1,0 +1,139 @@
+"""``fragment=True``: a stage of a pipeline writes one file, under a name of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aind_data_schema.core.processing import DataProcess, Processing
+
+from asset_provenance import DerivedAsset, PreflightError, track_process
+from asset_provenance.cli import main
+from helpers.assets import PEOPLE, RAW, make_asset, process, read_json, write_json
+
+STAGE = """
+import os, signal
+from asset_provenance import DerivedAsset, track_process
+with DerivedAsset("stage", inputs=(), fragment=True, experimenters="Sample Scientist"):
+    with track_process("fit"):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSET_PROVENANCE_CODE_URL", "https://github.com/your-lab/sorting")
+    monkeypatch.setenv("ASSET_PROVENANCE_CODE_VERSION", "1.2")
+
+
+def fragment(folder: Path) -> dict[str, Any]:
+    (path,) = folder.glob("*_data_process.json")
+    return dict(read_json(path))
+
+
+def test_one_process_alone_is_a_data_process_that_other_tools_read(data_root: Path) -> None:
+    raw = make_asset(data_root)
+    with DerivedAsset("fit", inputs=raw, fragment=True, strict=True, **PEOPLE) as asset:
+        pass
+    (path,) = asset.output_dir.iterdir()
+    assert path.name == f"{asset.name}_data_process.json"
+    assert re.fullmatch(r"fit_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]{8}", asset.name or "")
+    read = DataProcess.model_validate(read_json(path))
+    assert (read.name, read.experimenters) == ("fit", PEOPLE["experimenters"])
+    assert [each.name for each in read.code.input_data or ()] == [RAW]
+
+
+def test_several_processes_are_a_processing_with_their_graph(data_root: Path) -> None:
+    with DerivedAsset("stage", inputs=(), fragment=True, strict=True, **PEOPLE) as asset:
+        with track_process("one", outputs="a.txt"):
+            (asset.output_dir / "a.txt").write_text("x")
+        with track_process("two", inputs="a.txt"):
+            pass
+    read = Processing.model_validate(fragment(asset.output_dir))
+    assert read.dependency_graph == {"one": [], "two": ["one"]}
+
+
+def test_facts_of_the_whole_asset_are_not_asked_for_but_people_are(data_root: Path) -> None:
+    stage = DerivedAsset("stage", inputs=["some_model", "other_model"], fragment=True)
+    with pytest.raises(PreflightError) as caught:
+        stage.start()
+    assert len([each for each in caught.value.problems if "missing" in each]) == 1
+    assert any("experimenters" in each for each in caught.value.problems)
+    assert not Path("results").exists()
+
+
+def test_a_stage_carries_the_steps_that_it_follows_and_no_others(data_root: Path) -> None:
+    for stage, names in {"used": ["early"], "unused": ["other"]}.items():
+        (data_root / stage).mkdir()
+        for name in names:
+            write_json(data_root / stage / f"{name}_data_process.json", process(name))
+    inputs = [data_root / "used", data_root / "unused"]
+    with (
+        DerivedAsset("stage", inputs=inputs, fragment=True, strict=True, **PEOPLE) as asset,
+        track_process("next", inputs="used"),
+    ):
+        pass
+    assert fragment(asset.output_dir)["dependency_graph"] == {"early": [], "next": ["early"]}
+
+
+def test_whatever_else_lies_in_the_folder_stays_and_is_not_in_the_way(data_root: Path) -> None:
+    results = Path("results")
+    results.mkdir()
+    write_json(results / "x_data_process.json", process("passed_on"))
+    write_json(results / "data_description.json", {"not": "ours"})
+    with DerivedAsset("stage", inputs=(), fragment=True, strict=True, **PEOPLE):
+        pass
+    assert len(list(results.glob("*_data_process.json"))) == 2
+    assert read_json(results / "data_description.json") == {"not": "ours"}
+    assert not (results / "provenance").exists()
+    assert not (results / ".asset-provenance").exists()
+
+
+def test_stages_of_one_second_have_names_of_their_own(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moment = datetime(2026, 3, 5, tzinfo=UTC)
+    for _ in range(2):
+        with DerivedAsset(
+            "stage", inputs=(), fragment=True, creation_time=moment, strict=True, **PEOPLE
+        ):
+            pass
+    assert len(list(Path("results").glob("stage_2026-03-05_00-00-00_*_data_process.json"))) == 2
+    assert "holds 1 fragment(s) of stage already" in caplog.text
+
+
+def test_a_stage_that_fails_leaves_its_record_only_or_what_it_did(data_root: Path) -> None:
+    def fail(**options: Any) -> None:
+        with (
+            pytest.raises(RuntimeError),
+            DerivedAsset("stage", inputs=(), fragment=True, **options, **PEOPLE),
+        ):
+            raise RuntimeError("no convergence")
+
+    fail(output_dir="kept")
+    assert not list(Path("kept").glob("*.json"))
+    fail(output_dir="written", on_failure="write")
+    assert "no convergence" in fragment(Path("written"))["notes"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_of_a_stage_that_was_killed_recover_writes_the_fragment(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = subprocess.run([sys.executable, "-c", STAGE], env=os.environ, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert main(["recover", "results"]) == 1
+    told = re.search(r"stage_\S+_data_process\.json", capsys.readouterr().out)
+    assert told is not None
+    assert main(["recover", "results", "--accept-failed"]) == 0
+    (path,) = Path("results").iterdir()
+    assert path.name == told.group()
+    assert read_json(path)["notes"]
