@@ -101,7 +101,7 @@ def test_everything_that_is_missing_is_told_at_once_by_its_option() -> None:
 
 
 def test_what_is_malformed_is_told_by_its_option(atlas: Path, capsys: Any) -> None:
-    wrong = ("--institution=UPEN", "--license=CC0", "--accessed=2023-01-01")
+    wrong = ("--institution=UPEN", "--license=CC0", "--accessed=2999-01-01")
     assert main(["external", "a b", *FACTS, *wrong, "--output-dir", str(atlas)]) == 2
     told = capsys.readouterr().err
     for words in ("NAME: ", "--institution: ", '"UPENN"', "--license: ", "--accessed: "):
