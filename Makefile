@@ -22,6 +22,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/calls.py
+	$(BIN)/python benchmarks/merge.py
 
 matrix: $(READY)
 	$(BIN)/python .ci/matrix.py

@@ -299,7 +299,8 @@ def _added_inputs(
     singles: dict[str, tuple[InputRef, Path | None, bool]] = {}
     for ref, is_declared in candidates:
         for single, folder in single_assets(plan, [(ref, folders.get(ref.name or ""))]):
-            if single.identity not in seen:
+            is_asset = folder is None or not is_of_stages(folder)
+            if single.identity not in seen and is_asset:
                 singles.setdefault(single.identity, (single, folder, is_declared))
     if plan.catalog is not None:
         plan.catalog.ask(ref for ref, _, _ in singles.values())

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from asset_provenance.records import ProcessRecord, ProcessStatus
 
-__all__ = ["Graph", "clean_graph", "common_path", "dependencies", "last_steps", "unique_names"]
+__all__ = ["Graph", "clean_graph", "common_path", "dependencies", "unique_names"]
 
 Graph = dict[str, list[str]]
 
@@ -141,12 +141,6 @@ def _reaches(graph: Graph, start: str, goal: str) -> bool:
             seen.add(node)
             waiting.extend(graph[node])
     return False
-
-
-def last_steps(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """Give the processes that no other depends on."""
-    followed = {target for node, targets in graph.items() for target in targets if target != node}
-    return [node for node in graph if node not in followed]
 
 
 def common_path(paths: Sequence[str]) -> str | None:

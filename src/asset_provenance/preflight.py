@@ -203,10 +203,16 @@ def check_folder(plan: Plan, *, overwrite: bool) -> None:
 
 def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
     """Warn when an input that is added late changes what the asset inherits."""
-    if plan.inputs is None:
+    if plan.inputs is None or plan.fragment is not None:
         return
     pairs = [(item.ref, item.folder) for item in added if item.ref is not None]
-    singles = single_assets(plan, pairs)
+    singles = [
+        (ref, folder)
+        for ref, folder in single_assets(plan, pairs)
+        if folder is None or not is_of_stages(folder)
+    ]
+    if not singles:
+        return
     if plan.catalog is not None:
         plan.catalog.ask(ref for ref, _ in singles)  # the answer is there when the run ends
     new = [load_input(*single, offline=plan.offline)[0] for single in singles]

@@ -359,7 +359,11 @@ def test_what_a_script_gives_back_of_its_inputs_is_not_taken_for_its_own(
     data_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ps = schema()
-    code = {"url": CODE, "version": "1", "input_data": [{"name": "other_asset"}]}
+    code = {
+        "url": CODE,
+        "version": "1",
+        "input_data": [{"object_type": "Data asset", "name": "other_asset"}],
+    }
     upstream = {"data_processes": [process("sort", code=code, output_path="sorted")]}
     folder = make_asset(data_root, processing=upstream)
     with warnings.catch_warnings():

@@ -136,10 +136,6 @@ def test_dependencies_of_any_records_are_acyclic(data: st.DataObject) -> None:
     assert lineage.clean_graph(graph) == graph
 
 
-def test_the_last_steps_are_those_that_nothing_follows() -> None:
-    assert lineage.last_steps({"a": [], "b": ["a"], "c": ["a"], "d": ["d"]}) == ["b", "c", "d"]
-
-
 @pytest.mark.parametrize(
     ("paths", "expected"),
     [

@@ -148,10 +148,6 @@ class Merged:
         for pipeline in pipelines:
             self._pipelines.setdefault(_canonical(pipeline), pipeline)
 
-    def add_note(self, text: str) -> None:
-        """Take in a note, after all others that are there."""
-        self._notes.setdefault(_Note("~", text))
-
     def _mentioned(self, processes: Sequence[DataProcess], source: str) -> dict[str, list[Mention]]:
         """Note each process; give the mentions by the names that the source has for them."""
         found: dict[str, dict[str, None]] = {}
@@ -275,7 +271,7 @@ def last_of(mentions: Sequence[Mention]) -> list[Step]:
     """Give of these processes those that no other of them follows."""
     followed = {target.step for mention in mentions for target in mention.targets}
     steps = dict.fromkeys(_step(mention) for mention in mentions)
-    return sorted((step for step in steps if step not in followed), key=lambda step: step.order)
+    return [step for step in steps if step not in followed]
 
 
 class MergedFiles(NamedTuple):

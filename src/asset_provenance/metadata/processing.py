@@ -131,23 +131,23 @@ def build_processing(
     for one in given:
         merged.add(Processing.model_validate(copy.deepcopy(dict(one))), "the script")
         merged.settle(by_time=False)
-    followed = _Followed(places)
+    followed = _followed(places)
     ordered = sorted(records, key=lambda record: record.start_date_time)
     names = lineage.unique_names([record.name for record in ordered], taken=merged.names)
     by_id = dict(zip((record.id for record in ordered), names, strict=True))
     graph = merged.graph()
     for record_id, targets in lineage.dependencies(ordered).items():
         graph[by_id[record_id]] = [by_id[target] for target in targets]
+    place = {name: number for number, name in enumerate(graph)}
     merged.add_pipelines(run.pipelines)
     processes = list(merged.processes())
     for record in ordered:
         name = by_id[record.id]
-        before = (followed.by(ref.name or "") for ref in _members(record.inputs))
-        graph[name] = list(
-            dict.fromkeys([*graph[name], *(step for steps in before for step in steps)])
-        )
+        before = {
+            step for ref in _members(record.inputs) for step in followed.get(ref.name or "", ())
+        }
+        graph[name] += sorted(before.difference(graph[name]), key=place.__getitem__)
         processes.append(_data_process(record, name, run))
-    place = {name: number for number, name in enumerate(graph)}
     processes.sort(key=lambda process: (process.start_date_time, place[process.name]))
     notes = dict.fromkeys([*merged.notes, *run.notes])
     told = dict.fromkeys([*merged.notes, *refused.notes, *run.notes])
@@ -211,25 +211,19 @@ def _take_in(merged: Merged, stage: StageFiles, refused: _Refusals) -> list[Ment
     return mentions
 
 
-class _Followed:
-    """What a process depends on that read an input, or a file in the data root."""
-
-    def __init__(self, places: Mapping[str, Sequence[Mention]]) -> None:
-        self._last = {name: last_of(mentions) for name, mentions in places.items() if name}
-        # Of what lies loose in the data root, each stage says itself which file it wrote.
-        self._loose = {
-            step.process.output_path.as_posix().split("/")[0]: step.name
-            for step in dict.fromkeys(
-                mention.step for mention in places.get("", ()) if mention.step is not None
-            )
-            if step.process.output_path is not None
-        }
-
-    def by(self, name: str) -> list[str]:
-        """Give the names of the processes that whoever read something of this name follows."""
-        if name in self._last:
-            return [step.name for step in self._last[name]]
-        return [self._loose[name]] if name in self._loose else []
+def _followed(places: Mapping[str, Sequence[Mention]]) -> dict[str, list[str]]:
+    """Give what whoever read something of a name depends on: an input, or a loose file."""
+    # Of what lies loose in the data root, each stage says itself which file it wrote.
+    loose: dict[str, list[Mention]] = {}
+    for mention in places.get("", ()):
+        path = None if mention.step is None else mention.step.process.output_path
+        if path is not None:
+            loose.setdefault(path.as_posix().split("/")[0], []).append(mention)
+    return {
+        name: [step.name for step in last_of(mentions)]
+        for name, mentions in {**loose, **places}.items()
+        if name
+    }
 
 
 @quiet()

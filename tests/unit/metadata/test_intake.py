@@ -156,6 +156,27 @@ def test_a_step_follows_the_stage_whose_results_it_read(data_root: Path, is_loos
     assert read_json(asset.output_dir / "data_description.json")["source_data"] == [raw.name]
 
 
+@pytest.mark.parametrize("how", ["declared", "late", "seen"])
+def test_a_folder_of_a_stage_is_no_source_however_it_is_told(
+    data_root: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = make_asset(data_root, carried=())
+    place = data_root / "stage"
+    leave(place, "a_data_process.json", process("early"))
+    inputs: list[Path] | None = [raw, place] if how == "declared" else [raw]
+    with DerivedAsset(
+        "look", inputs=None if how == "seen" else inputs, strict=True, **PEOPLE
+    ) as asset:
+        if how == "late":
+            asset.add_inputs(place)
+        with track_process("read", inputs=[place, raw]):
+            pass
+    assert read_json(asset.output_dir / "data_description.json")["source_data"] == [raw.name]
+    assert (asset.name or "").startswith(f"{raw.name}_look_")
+    assert graph(asset.output_dir) == {"early": [], "read": ["early"]}
+    assert not [text for text in caplog.messages if "stage" in text]
+
+
 def test_an_invalid_fragment_is_kept_and_said(
     data_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
