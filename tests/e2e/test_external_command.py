@@ -82,6 +82,12 @@ def test_a_folder_is_copied_with_checksums_and_told_as_json(atlas: Path) -> None
         assert subprocess.run(listed, cwd=RESULTS, check=False).returncode == 0
 
 
+def test_what_was_described_is_told_in_one_line(atlas: Path, capsys: Any) -> None:
+    assert main(["external", "KimLab-DevCCF-v1", *FACTS, "--output-dir", str(atlas)]) == 0
+    place = atlas.absolute() / "data_description.json"
+    assert capsys.readouterr().out == f"{NAME} is described in {place}\n"
+
+
 def test_everything_that_is_missing_is_told_at_once_by_its_option() -> None:
     done = external()
     assert (done.returncode, done.stdout) == (2, "")

@@ -99,7 +99,7 @@ def external(
         folder = str(asset.output_dir)
         say_json({"name": asset.name, "folder": folder, "data_description": str(written)})
     else:
-        say(f"{asset.name}\nis described in {written}")
+        say(f"{asset.name} is described in {written}")
 
 
 def _as_option(fact: str, value: str) -> str:
