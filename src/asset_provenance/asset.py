@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,11 +9,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from asset_provenance.capture.binding import compile_binder
+from asset_provenance.decorating import open_at_each_call
 from asset_provenance.errors import UsageError
-from asset_provenance.options import InputLike, check_callable, check_process_type, is_method
+from asset_provenance.options import InputLike, check_process_type, is_method
 from asset_provenance.recorder import context
 from asset_provenance.records import ProcessRecord
 from asset_provenance.tracking import calling_file
@@ -237,27 +236,9 @@ class DerivedAsset:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a ``main`` function: each call of it is one asset."""
-        check_callable(function)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise UsageError(
-                f"{function.__qualname__} is a generator, whose end nobody may see; open the asset "
-                "in a with block around the loop that uses it"
-            )
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def await_as_asset(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with self._called(function, args, kwargs):
-                    return await function(*args, **kwargs)
-
-            return cast("Callable[P, R]", await_as_asset)
-
-        @functools.wraps(function)
-        def run_as_asset(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._called(function, args, kwargs):
-                return function(*args, **kwargs)
-
-        return run_as_asset
+        return open_at_each_call(
+            "DerivedAsset", function, lambda args, kwargs: self._called(function, args, kwargs)
+        )
 
     @contextmanager
     def _called(

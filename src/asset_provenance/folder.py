@@ -46,7 +46,7 @@ class OutputFolder:
             self._forget()
             raise StorageError(
                 f"the output folder {path} cannot be written to: {error.strerror or error}; make "
-                'it writable, or give another with DerivedAsset(..., output_dir="...")'
+                'it writable, or give another with output_dir="..."'
             ) from error
 
     def _acquire(self) -> BaseFileLock:

@@ -139,7 +139,7 @@ def _check_stage(stage: object, process_type: str) -> str:
     return str(value)
 
 
-def check_callable(function: Any) -> None:
+def check_callable(decorator: str, function: Any) -> None:
     """Refuse what cannot be recorded.
 
     Raises
@@ -149,8 +149,8 @@ def check_callable(function: Any) -> None:
     """
     if inspect.isclass(function) or not callable(function):
         raise UsageError(
-            f"track_process records functions, methods and blocks, not {function!r:.80}; "
-            "decorate the method that does the work"
+            f"{decorator} decorates functions and methods, not {function!r:.80}; decorate the "
+            "method that does the work"
         )
 
 

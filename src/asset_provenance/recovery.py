@@ -27,6 +27,7 @@ from asset_provenance.errors import AssemblyError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import read_patches
 from asset_provenance.metadata import writer
+from asset_provenance.plan import Plan
 from asset_provenance.records import AssetRecord, InputRef, ProcessRecord, code_from_json
 from asset_provenance.settings import FACTS, SERVICE_OPTIONS, load_settings, parse_text
 from asset_provenance.suggestions import did_you_mean
@@ -148,7 +149,7 @@ def _made(
 
 
 def _assembled(
-    run: DeadRun, asset: AssetRecord, block: ProcessRecord, plan: preflight.Plan, *, overwrite: bool
+    run: DeadRun, asset: AssetRecord, block: ProcessRecord, plan: Plan, *, overwrite: bool
 ) -> Recovery:
     folders = _input_folders(plan, run)
     _prepare(plan, asset, folders)
@@ -174,7 +175,7 @@ def _assembled(
 
 def _plan(
     run: DeadRun, asset: AssetRecord, facts: Mapping[str, Any], base_name: str | None
-) -> preflight.Plan:
+) -> Plan:
     """Make the plan of the run again, from its record and from what is given now."""
     recorded = {
         name: value
@@ -196,7 +197,7 @@ def _plan(
         r"[A-Za-z0-9-]+/[0-9a-f]{8}", f"{asset.process_name}/{fragment}"
     ):
         raise StorageError(f"the record of the run {run.id} names no stage")
-    plan = preflight.Plan(
+    plan = Plan(
         process_name=asset.process_name,
         base_name=base_name or texts.get("base_name"),
         process_type=texts.get("process_type"),
@@ -212,7 +213,7 @@ def _plan(
     return plan
 
 
-def _input_folders(plan: preflight.Plan, run: DeadRun) -> dict[str, Path]:
+def _input_folders(plan: Plan, run: DeadRun) -> dict[str, Path]:
     """Give where inputs were found that are still there, and still the same asset."""
     found = {}
     for name, folder in run.input_folders.items():
@@ -223,7 +224,7 @@ def _input_folders(plan: preflight.Plan, run: DeadRun) -> dict[str, Path]:
     return found
 
 
-def _prepare(plan: preflight.Plan, asset: AssetRecord, folders: Mapping[str, Path]) -> None:
+def _prepare(plan: Plan, asset: AssetRecord, folders: Mapping[str, Path]) -> None:
     def given(ref: InputRef) -> object:
         is_plain = ref.url is None and not ref.assets
         return folders.get(ref.name or "", ref) if is_plain else ref
@@ -232,7 +233,7 @@ def _prepare(plan: preflight.Plan, asset: AssetRecord, folders: Mapping[str, Pat
     preflight.prepare(plan, inputs=inputs, reference_inputs=asset.reference_inputs)
 
 
-def _in_the_way(run: DeadRun, plan: preflight.Plan) -> Iterable[str]:
+def _in_the_way(run: DeadRun, plan: Plan) -> Iterable[str]:
     if plan.fragment is not None:
         return  # its name is its own, whatever else lies there
     obstacles = writer.find_obstacles(run.output_dir, plan.process_name)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asset_provenance import signals
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
-from asset_provenance.capture.platform import default_folders
+from asset_provenance.capture.platform import absolute, default_folders, script_folder
 from asset_provenance.corefiles import MANIFEST
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder
@@ -29,7 +29,7 @@ from asset_provenance.redaction import redact_arguments
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
-    from asset_provenance.preflight import Plan
+    from asset_provenance.plan import Plan
 
 __all__ = ["Request", "Run"]
 
@@ -132,17 +132,17 @@ class Run:
         return plan
 
     def _plan(self, arguments: Arguments) -> Plan:
-        from asset_provenance import preflight  # noqa: PLC0415 - as above
+        from asset_provenance.plan import Plan  # noqa: PLC0415 - as above
 
         request = self._request
-        settings = load_settings(request.facts, script_folder=_script_folder())
+        settings = load_settings(request.facts, script_folder=script_folder())
         default = default_folders()
         chosen = self._given("output_dir", arguments)
         if chosen is not None and not isinstance(chosen, str | os.PathLike):
             raise UsageError(f"output_dir must be a path, not {chosen!r:.80}")
-        output_dir = _absolute(chosen or settings.text("output_dir") or default.output_dir)
-        data_root = _absolute(settings.text("data_root") or default.data_root)
-        return preflight.Plan(
+        output_dir = absolute(chosen or settings.text("output_dir") or default.output_dir)
+        data_root = absolute(settings.text("data_root") or default.data_root)
+        return Plan(
             process_name=request.process_name,
             base_name=request.base_name,
             process_type=request.process_type,
@@ -342,15 +342,6 @@ def _refuse_open_folder(output_dir: Path) -> None:
 
 def _as_inputs(given: Any) -> tuple[object, ...] | None:
     return None if given is None else several(given)
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - keeps symlinks
-
-
-def _script_folder() -> Path | None:
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return None if file is None else _absolute(file).parent
 
 
 def _asset_record(plan: Plan) -> AssetRecord:

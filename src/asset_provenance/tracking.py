@@ -228,7 +228,7 @@ class _Tracked(wrapt.FunctionWrapper[..., Any]):
 
 def _decorate(options: Options, function: Any) -> Any:
     plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
-    check_callable(plain)
+    check_callable("track_process", plain)
     call = Call(options, plain)
 
     recorders, innermost_here = open_recorders, context.get

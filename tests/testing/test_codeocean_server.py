@@ -99,7 +99,7 @@ def test_a_folder_of_the_results_can_be_captured_alone(
     (tmp_path / "results" / "units").mkdir(parents=True)
     (tmp_path / "results" / "units" / "spikes.csv").write_text("1")
     (tmp_path / "results" / "log").write_text("not this")
-    services.codeocean.add_computation(id=RUN, folder=tmp_path / "results")
+    services.codeocean.add_computation(id=RUN, folder=str(tmp_path / "results"))
     services.codeocean.polls_until_ready = 0
     made = client.data_assets.create_data_asset(params(results("units")))
     assert client.data_assets.get_data_asset(made.id).files == 1

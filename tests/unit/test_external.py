@@ -148,6 +148,35 @@ def test_a_folder_without_data_is_refused_and_leaves_no_trace() -> None:
     assert everything(RESULTS) == set()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_links_to_nowhere_are_no_data(tmp_path: Path) -> None:
+    RESULTS.mkdir()
+    os.mkfifo(RESULTS / "pipe")
+    (RESULTS / "atlas.nii").symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match="holds no data"):
+        atlas().write()
+    (tmp_path / "gone").write_text("voxels")
+    assert atlas().write()
+
+
+def test_the_settings_beside_the_script_say_where_the_data_go(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "asset-provenance.toml").write_text(
+        '[tool.asset-provenance]\noutput_dir = "outside"\nchecksums = true\n'
+    )
+    arguments = ", ".join(f"{name}={value!r}" for name, value in ATLAS.items())
+    (code / "get.py").write_text(
+        "from asset_provenance import ExternalAsset\n"
+        f"with ExternalAsset('KimLab', {arguments}) as asset:\n"
+        "    (asset.output_dir / 'atlas.nii').write_text('voxels')\n"
+    )
+    subprocess.run([sys.executable, code / "get.py"], check=True)
+    # A path in a file of settings is one beside that file.
+    assert description(code / "outside")["name"].startswith("KimLab_2024")
+    assert (code / "outside" / CHECKSUMS).exists()
+
+
 @pytest.mark.parametrize("name", ["subject.json", "data_description.json", "processing.json"])
 def test_a_folder_that_has_metadata_is_refused_and_the_files_are_named(name: str) -> None:
     download(RESULTS)

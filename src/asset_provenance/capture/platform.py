@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Folders", "default_folders"]
+__all__ = ["Folders", "absolute", "default_folders", "script_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,14 @@ def default_folders(root: Path = Path("/"), environ: Mapping[str, str] | None = 
     if laid_out and (said or (root / "code").is_dir()):
         return capsule
     return Folders(Path.cwd() / "data", Path.cwd() / "results")
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Give the absolute form of a path that a user gave, its links as they are."""
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - keeps symlinks
+
+
+def script_folder() -> Path | None:
+    """Give the folder of the main script; None in an interpreter or a notebook."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return None if file is None else absolute(file).parent

@@ -146,7 +146,12 @@ def write_set(
     if obstacles:
         raise StorageError(
             f"{output_dir} now holds {', '.join(obstacles)}, which this package did not write: "
-            "move them away, or give DerivedAsset(..., overwrite=True)"
+            "move them away"
+            + (
+                ""
+                if header.get("kind") == EXTERNAL
+                else ", or give DerivedAsset(..., overwrite=True)"
+            )
         )
     manifest = {
         **header,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import re
 import time
 import uuid
@@ -105,7 +106,7 @@ class Holdings(Service):
         id: str | None = None,  # noqa: A002 - the API's own name
         *,
         files: Content | None = None,
-        folder: Path | None = None,
+        folder: str | os.PathLike[str] | None = None,
         state: str = "completed",
         cloud_workstation: bool = False,
         capsule: str | None = None,
@@ -148,9 +149,9 @@ class Holdings(Service):
             held = read_files(files or {})
             own: Callable[[], Files] = lambda: held  # noqa: E731 - one of two
         elif cloud_workstation:
-            own = lambda: _where_it_is(folder)  # noqa: E731
+            own = lambda: _where_it_is(Path(folder))  # noqa: E731
         else:
-            held = read_folder(folder)
+            held = read_folder(Path(folder))
             own = lambda: held  # noqa: E731
         attached = [dict(one) for one in data_assets]
         made_from = {

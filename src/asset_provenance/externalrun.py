@@ -1,0 +1,170 @@
+"""One opening of an ``ExternalAsset``: a folder that is filled, then described."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from asset_provenance.checksums import CHECKSUMS, checksum_list, data_files
+from asset_provenance.copying import copy_into
+from asset_provenance.corefiles import (
+    CORE_FILES,
+    DATA_DESCRIPTION,
+    JOURNAL_FOLDER,
+    MANIFEST,
+    file_name,
+)
+from asset_provenance.errors import PreflightError, StorageError, UsageError
+from asset_provenance.folder import OutputFolder
+from asset_provenance.metadata import external, writer
+from asset_provenance.metadata.external import ExternalFacts
+
+__all__ = ["ExternalRun"]
+
+_RUN = "external-"
+"""With what the folders begin that a description is staged in."""
+
+_log = logging.getLogger("asset_provenance")
+
+
+class ExternalRun:
+    """A folder that is being filled, and described when it is closed."""
+
+    def __init__(
+        self, facts: ExternalFacts, folder: Path, source: Path | None, *, checksums: bool
+    ) -> None:
+        self.folder = folder
+        self.is_open = True
+        self._facts = facts
+        self._checksums = checksums
+        self._process_id = os.getpid()
+        self._accessed = facts.accessed or datetime.now().astimezone().date()
+        # A label of a derived asset has no colon: neither replaces what describes the other.
+        self._label = f"external:{facts.label}"
+        if source is not None:
+            _check_source(source, folder)
+        self._own = OutputFolder(folder)
+        try:
+            self._clear()
+            self._refuse_metadata()
+            if source is not None:
+                self._copy(source)
+        except BaseException:
+            self._own.abandon()
+            raise
+
+    def close(self, *, is_complete: bool) -> None:
+        """Describe the folder, if it is complete; give it back in any case."""
+        if self._process_id != os.getpid():
+            return  # a forked child leaves its parent's block
+        self.is_open = False
+        try:
+            if is_complete:
+                self._describe()
+        except BaseException:
+            self._own.abandon()
+            raise
+        if is_complete:
+            self._own.give_back()
+        else:
+            self._own.abandon()
+
+    def _clear(self) -> None:
+        """Finish or remove what was left by a program that was killed."""
+        writer.roll_forward(self.folder)
+        for run in writer.runs_kept(self.folder):
+            if run.name.startswith(_RUN):
+                shutil.rmtree(run, ignore_errors=True)
+
+    def _refuse_metadata(self) -> None:
+        found = writer.find_obstacles(self.folder, self._label)
+        if found:
+            raise PreflightError(
+                f"{self.folder} cannot be described as {self._facts.label}:", [_in_the_way(found)]
+            )
+
+    def _copy(self, source: Path) -> None:
+        held = sorted(path.name for path in self.folder.iterdir() if path.name != JOURNAL_FOLDER)
+        if held:
+            raise PreflightError(
+                f"{source} cannot be copied to {self.folder}:",
+                [
+                    f"it holds {', '.join(held[:5])}{', ...' if len(held) > 5 else ''} already: "
+                    "give an empty folder, or describe what is there without copying"
+                ],
+            )
+        with self._run_folder() as run:
+            copy_into(source, self.folder, run / "copy", show_progress=True)
+
+    def _describe(self) -> None:
+        self._refuse_metadata()
+        if not any(_holds_data(self.folder / name) for name, _ in data_files(self.folder)):
+            raise UsageError(
+                f"{self.folder} holds no data to describe: put them there first, or in the block"
+            )
+        try:
+            described = external.build_external(self._facts, self._accessed)
+        except ValueError as error:
+            raise PreflightError("the description would not be valid:", [str(error)]) from error
+        content = described.model_dump_json(indent=3).encode()
+        files = [writer.FileToWrite(file_name(DATA_DESCRIPTION), content), *self._listed()]
+        with self._run_folder() as run:
+            header = {
+                "asset_provenance_version": importlib.metadata.version("asset-provenance"),
+                "kind": writer.EXTERNAL,
+                "name": described.name,
+                "process_name": self._label,
+                "run": run.name,
+            }
+            writer.write_set(self.folder, run, files, header=header)
+        _log.info("wrote the description of %s to %s", described.name, self.folder)
+
+    def _listed(self) -> list[writer.FileToWrite]:
+        if not self._checksums:
+            return []
+        content = checksum_list(self.folder, show_progress=True)
+        return [writer.FileToWrite(CHECKSUMS, content)]
+
+    @contextmanager
+    def _run_folder(self) -> Iterator[Path]:
+        folder = self.folder / JOURNAL_FOLDER / f"{_RUN}{uuid.uuid4().hex[:12]}"
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error.strerror or error}") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_data(path: Path) -> bool:
+    """Say whether something can be read there: a pipe or a link to nowhere holds nothing."""
+    return path.is_file() or path.is_dir()
+
+
+def _in_the_way(found: Sequence[str]) -> str:
+    return (
+        f"it holds {', '.join(found)}, so that it has metadata already: move them away, or give "
+        "another folder; a data file that only has such a name must be renamed"
+    )
+
+
+def _check_source(source: Path, folder: Path) -> None:
+    """Refuse a folder that cannot be copied, before anything is."""
+    if not source.is_dir():
+        raise UsageError(f"there is no folder {source}: give the folder that holds the data")
+    inner, outer = source.resolve(), folder.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise UsageError(f"{source} and {folder} lie in each other: copy to another place")
+    found = [name for name in map(file_name, CORE_FILES) if os.path.lexists(source / name)]
+    found += [name for name in (MANIFEST, JOURNAL_FOLDER) if os.path.lexists(source / name)]
+    if found:
+        raise PreflightError(f"{source} is not copied:", [_in_the_way(found)])

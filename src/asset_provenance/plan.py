@@ -1,0 +1,213 @@
+"""All that is known of an asset before it runs, and what follows from it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.capture.code import CodeIdentifier
+from asset_provenance.capture.inputs import InputResolver
+from asset_provenance.metadata import description, inheritance
+from asset_provenance.metadata.inputs import InputAsset, is_described, load_input
+from asset_provenance.records import CodeRecord, InputRef, JsonValue, to_json
+from asset_provenance.services.lookup import Catalog
+from asset_provenance.settings import SERVICE_OPTIONS, Settings
+
+__all__ = ["Plan", "all_facts", "describe", "reserve_name", "single_assets"]
+
+_NOT_STARTED = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Plan:
+    """All that is known of an asset before it runs.
+
+    Parameters
+    ----------
+    process_name, base_name
+        Labels in the derived name.
+    process_type
+        Given when the block is to be a process whatever else is tracked.
+    data_root, output_dir
+        Absolute folders.
+    settings, given
+        What was given, raw and as the schema's objects.
+    inputs
+        The primary inputs, or None for those that the run is seen to use.
+    groups
+        The primary inputs as they were declared: groups stay together.
+    references
+        Reference inputs.
+    inherit
+        ``"auto"``, ``"docdb"``, ``"files"`` or ``"none"``.
+    fragment
+        For a stage of a pipeline, what makes the name of its file unique.
+    stages
+        Folders that earlier stages left their results in, by name: inputs, but no assets.
+    catalog
+        What the metadata database knows of the inputs; None where it is not asked.
+    main_code
+        The program's main script.
+    problems, advice
+        Everything that must be mended before the run can start, and what holds for all of it.
+    """
+
+    process_name: str
+    base_name: str | None
+    process_type: str | None
+    data_root: Path
+    output_dir: Path
+    settings: Settings
+    resolver: InputResolver
+    given: description.Facts = field(default_factory=description.Facts)
+    inputs: list[InputAsset] | None = None
+    groups: list[InputRef] = field(default_factory=list)
+    references: list[InputRef] = field(default_factory=list)
+    inherit: str = "auto"
+    fragment: str | None = None
+    stages: dict[str, Path] = field(default_factory=dict)
+    catalog: Catalog | None = None
+    creation_time: datetime = _NOT_STARTED
+    main_code: CodeRecord | None = None
+    problems: list[str] = field(default_factory=list)
+    advice: str = ""
+
+    @property
+    def offline(self) -> bool:
+        """Whether nothing on the network may be asked."""
+        return self.settings.flag("offline", default=False)
+
+    def load_input(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
+        """Read the metadata of an input, once the metadata database has answered.
+
+        Of metadata of schema v1 nothing is upgraded that is not inherited.
+        """
+        record = None if self.catalog is None else self.catalog.record(ref)
+        asset, problems = load_input(
+            ref,
+            folder,
+            record=record,
+            from_folder=self.inherit != "docdb",
+            offline=self.offline,
+            upgrades=self.inherit != "none",
+        )
+        if self.inherit == "docdb" and self.catalog is not None and record is None and ref.name:
+            reason = self.catalog.failure or "it has no record of that name"
+            problems.append(
+                f"input {ref.name} cannot be had from the metadata database {self.catalog.host}: "
+                f'{reason}; try again, or give inherit="auto" to use the files in its folder'
+            )
+        return asset, problems
+
+    def load_early(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
+        """Read the metadata of an input; wait for the database only if its folder will not do."""
+        if self.catalog is not None and self.inherit == "auto":
+            asset, problems = load_input(ref, folder, upgrades=False)
+            if not problems and is_described(asset):
+                return replace(asset, is_final=False), []
+        return self.load_input(ref, folder)
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        if self.catalog is not None:
+            self.catalog.close()
+
+    def name(self, inputs: Sequence[InputAsset]) -> str:
+        """Give the name that the asset has with these inputs; of a stage, that of its file."""
+        if self.fragment is not None:
+            return f"{self.process_name}_{self.creation_time:%Y-%m-%d_%H-%M-%S}_{self.fragment}"
+        return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
+
+    def identifier(self) -> CodeIdentifier:
+        """Give the finder of code for this run."""
+        return CodeIdentifier(
+            code_url=self.settings.text("code_url"),
+            code_version=self.settings.text("code_version"),
+            # Of equal code each parallel stage would leave a patch of the same name.
+            save_patch=self.fragment is None and self.settings.flag("save_patch", default=True),
+        )
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Give what the journal must hold to finish the asset without the program."""
+        return {
+            "base_name": self.base_name,
+            "process_type": self.process_type,
+            "inherit": self.inherit,
+            "fragment": self.fragment,
+            "main_code": None if self.main_code is None else to_json(self.main_code),
+            "services": {
+                name: given.value
+                for name in SERVICE_OPTIONS
+                if (given := self.settings.get(name)) is not None
+            },
+            "folders": {
+                asset.name: str(asset.folder)
+                for asset in self.inputs or ()
+                if asset.folder is not None
+            },
+            "facts": {name: _plain(value) for name, value in self.given.values.items()},
+        }
+
+
+def reserve_name(plan: Plan, inputs: Sequence[InputAsset]) -> None:
+    """Take the asset's name: with the next second, if an asset of this program has it."""
+    if "creation_time" not in plan.given.values:
+        plan.creation_time = description.reserve(
+            lambda time: description.asset_name(plan.process_name, time, inputs, plan.base_name),
+            plan.creation_time,
+        )
+
+
+def single_assets(
+    plan: Plan, resolved: Iterable[tuple[InputRef, Path | None]]
+) -> list[tuple[InputRef, Path | None]]:
+    """Give every single asset once, the members of groups among them, with its folder."""
+    result: dict[str, tuple[InputRef, Path | None]] = {}
+    for ref, folder in resolved:
+        if ref.assets:
+            inner = single_assets(plan, [(member, None) for member in ref.assets])
+        else:
+            inner = [(ref, folder or plan.resolver.locate(ref))]
+        for single in inner:
+            result.setdefault(single[0].identity, single)
+    return list(result.values())
+
+
+def all_facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:
+    """Give the facts of the asset with these inputs: given, inherited and default ones."""
+    handing_on = [] if plan.inherit == "none" else inputs
+    return description.inherit_facts(plan.given, handing_on)
+
+
+def describe(plan: Plan, facts: description.Facts, inputs: Sequence[InputAsset]) -> Any:
+    """Build the asset's description.
+
+    Raises
+    ------
+    ValueError
+        If the schema refuses the facts.
+    """
+    return description.build_description(
+        facts,
+        name=plan.name(inputs),
+        creation_time=plan.creation_time,
+        inputs=inputs,
+        subject_id=None if plan.inherit == "none" else inheritance.shared_subject(inputs),
+    )
+
+
+def _plain(value: Any) -> JsonValue:
+    """Give a fact as JSON, whatever object of the schema it is."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")  # type: ignore[no-any-return]
+    return str(value)
