@@ -11,16 +11,24 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from asset_provenance.corefiles import CORE_FILES, JOURNAL_FOLDER, PROVENANCE_FOLDER, file_name
+from asset_provenance.corefiles import (
+    CORE_FILES,
+    JOURNAL_FOLDER,
+    MANIFEST,
+    PROVENANCE_FOLDER,
+    file_name,
+)
 from asset_provenance.progress import byte_progress
 from asset_provenance.redaction import contains_secret, redact_text
 
-__all__ = ["CHECKSUMS", "NOT_DATA", "checksum_list", "data_files"]
+__all__ = ["CHECKSUMS", "NOT_DATA", "NOT_OUTSIDE_DATA", "checksum_list", "data_files"]
 
 CHECKSUMS = f"{PROVENANCE_FOLDER}/checksums-sha256.txt"
 """Where the list is kept in an asset."""
 NOT_DATA = frozenset({*map(file_name, CORE_FILES), PROVENANCE_FOLDER, JOURNAL_FOLDER})
 """What stands beside the data in the folder of an asset."""
+NOT_OUTSIDE_DATA = frozenset({*map(file_name, CORE_FILES), MANIFEST, CHECKSUMS, JOURNAL_FOLDER})
+"""What is not the owners' in a folder of data from outside, who may have a ``provenance``, too."""
 
 _BLOCK = 1 << 20
 _FILES_A_TASK, _BYTES_A_TASK = 64, 16 << 20
@@ -56,7 +64,7 @@ def checksum_list(
     folder
         The folder of an asset.
     exclude
-        Names at its top that are no data.
+        What is no data: its path in the folder.
     show_progress
         Show on a terminal how far it is.
 
@@ -108,7 +116,7 @@ def data_files(folder: Path, *, exclude: Collection[str] = NOT_DATA) -> Iterator
     folder
         The folder of an asset.
     exclude
-        Names at its top that are no data.
+        What is no data: its path in the folder.
     """
     waiting = [""]
     while waiting:

@@ -1,4 +1,8 @@
-"""A folder is copied as a whole or not at all."""
+"""A folder is copied as a whole or not at all.
+
+All of it is copied to a staging folder first. A marker beside it then says that it is complete,
+and its entries are renamed to their places; whoever finds the marker later finishes that.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,17 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asset_provenance.errors import StorageError
 from asset_provenance.progress import byte_progress
 
-__all__ = ["copy_into"]
+__all__ = ["copy_into", "finish_copy"]
 
 _BLOCK = 1 << 20
+_COPY, _MARKER = "copy", "copy-is-complete"
 _MOST_TOLD = 10
 
 
@@ -38,7 +44,9 @@ def copy_into(source: Path, target: Path, staging: Path, *, show_progress: bool 
     target
         The folder that is to hold it, with nothing of the same names in it.
     staging
-        A folder on the target's file system that is not there yet, for what is not complete.
+        A folder on the target's file system that is not there yet, for what is not complete. It
+        is gone at the end, unless the program is ended while the copy is put in place; then
+        :func:`finish_copy` finishes it.
     show_progress
         Show on a terminal how far it is.
 
@@ -55,25 +63,70 @@ def copy_into(source: Path, target: Path, staging: Path, *, show_progress: bool 
             raise StorageError(
                 "\n".join([f"{source} cannot be copied as it is:", *(f"  - {it}" for it in shown)])
             )
-        moved: list[Path] = []
+        copy, marker = staging / _COPY, staging / _MARKER
         try:
             with byte_progress(f"copying {source.name}", survey.size, shown=show_progress) as tell:
-                _copy(source, staging, tell)
-            for entry in sorted(staging.iterdir()):
-                entry.rename(target / entry.name)
-                moved.append(target / entry.name)
-        except BaseException:
-            for path in moved:
-                _remove(path)
-            raise
+                _copy(source, copy, tell)
+            names = os.listdir(copy)  # noqa: PTH208 - as many as there are, and only names
+            marker.touch()
+            try:
+                _move(names, copy, target)
+            except BaseException:
+                _move(names, target, copy)
+                marker.unlink()
+                raise
+            marker.unlink()
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if not marker.exists():
+                shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
+        place = f" {error.filename}:" if error.filename else ""
         raise StorageError(
-            f"{source} cannot be copied to {target}:{place}: {error.strerror or error}; "
+            f"{source} cannot be copied to {target}:{place} {error.strerror or error}; "
             "nothing of it was kept there"
         ) from error
+
+
+def finish_copy(staging: Path, target: Path) -> bool:
+    """Put in place what is left of a copy that was complete when its program was ended.
+
+    Parameters
+    ----------
+    staging, target
+        As of :func:`copy_into`.
+
+    Returns
+    -------
+    bool
+        Whether there was such a copy; what was not complete is left to be removed.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be put in place.
+    """
+    if not (staging / _MARKER).exists():
+        return False
+    copy = staging / _COPY
+    try:
+        names = os.listdir(copy)  # noqa: PTH208 - as above
+        for name in names:
+            if os.path.lexists(target / name):
+                raise FileExistsError(f"{name!r} was put into {target} since; remove either")
+        _move(names, copy, target)
+        (staging / _MARKER).unlink()
+    except OSError as error:
+        raise StorageError(
+            f"the copy in {copy}, whose program was ended, cannot be put in place: {error}"
+        ) from error
+    return True
+
+
+def _move(names: list[str], source: Path, target: Path) -> None:
+    """Move what is there of the names."""
+    for name in names:
+        if os.path.lexists(source / name):
+            (source / name).rename(target / name)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -112,6 +165,7 @@ def _look_at(source: Path) -> _Survey:
 def _copy(source: Path, target: Path, tell: Callable[[int], None]) -> None:
     root = os.path.realpath(source)
     target.mkdir(parents=True)
+    folders = []
     for name, entry in _entries(source):
         place = target / name
         if entry.is_symlink():
@@ -120,8 +174,11 @@ def _copy(source: Path, target: Path, tell: Callable[[int], None]) -> None:
             place.symlink_to(goal, target_is_directory=entry.is_dir())
         elif entry.is_dir():
             place.mkdir()
+            folders.append((place, entry.stat()))
         else:
             _copy_file(Path(entry.path), place, tell)
+    for place, state in reversed(folders):  # what is written into a folder changes its time
+        _keep(place, state, stat.S_IRWXU)
 
 
 def _copy_file(source: Path, target: Path, tell: Callable[[int], None]) -> None:
@@ -133,12 +190,11 @@ def _copy_file(source: Path, target: Path, tell: Callable[[int], None]) -> None:
         after = os.fstat(original.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise StorageError(f"{source} was written while it was copied; wait until it is complete")
-    target.chmod(stat.S_IMODE(before.st_mode) | stat.S_IWUSR)
-    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    _keep(target, before, stat.S_IWUSR)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _keep(place: Path, state: os.stat_result, needed: int) -> None:
+    """Give a copy the rights and times of what it was made of, where the file system has them."""
+    with suppress(PermissionError):
+        place.chmod(stat.S_IMODE(state.st_mode) | needed)
+        os.utime(place, ns=(state.st_atime_ns, state.st_mtime_ns))

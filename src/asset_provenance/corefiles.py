@@ -21,6 +21,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "PROVENANCE_FOLDER",
+    "WHOLE_RECORD",
     "file_name",
     "parse_json",
     "read_bytes",
@@ -33,6 +34,8 @@ CORE_FILES = (DATA_DESCRIPTION, "processing", *INHERITED_FILES, "model")
 """The core files of aind-data-schema v2, by the name of their field in ``Metadata``."""
 LEGACY_FILES = ("session", "rig")
 """Core files that only schema v1 had."""
+WHOLE_RECORD = "metadata.nd.json"
+"""A file that has all core files in one, as the metadata database has them."""
 
 JOURNAL_FOLDER = ".asset-provenance"
 PROVENANCE_FOLDER = "provenance"

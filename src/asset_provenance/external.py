@@ -108,8 +108,9 @@ class ExternalAsset:
     ) -> None:
         if callable(name):
             raise UsageError('ExternalAsset needs a name to decorate with: @ExternalAsset("...")')
-        if output_dir is not None and not isinstance(output_dir, str | os.PathLike):
-            raise UsageError(f"output_dir must be a path, not {output_dir!r:.80}")
+        _check_path("output_dir", output_dir)
+        if not (checksums is None or isinstance(checksums, bool)):
+            raise UsageError(f"checksums must be True or False, not {checksums!r:.80}")
         given = {
             "name": name,
             "source": source,
@@ -156,7 +157,7 @@ class ExternalAsset:
     ) -> None:
         """Describe what is in the folder; after an exception, which goes on, write nothing."""
         if self._opening is not None:
-            self._opening.close(is_complete=error is None)
+            self._opening.close(error)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function that gets the data: each call of it is one asset."""
@@ -175,6 +176,7 @@ class ExternalAsset:
         pathlib.Path
             The ``data_description.json``.
         """
+        _check_path("copy_from", copy_from)
         with self._opened(copy_from):
             pass
         return self.output_dir / _DESCRIPTION
@@ -185,10 +187,10 @@ class ExternalAsset:
         opening = self._open(copy_from)
         try:
             yield
-        except BaseException:
-            opening.close(is_complete=False)
+        except BaseException as error:
+            opening.close(error)
             raise
-        opening.close(is_complete=True)
+        opening.close(None)
 
     def _open(self, copy_from: str | os.PathLike[str] | None = None) -> ExternalRun:
         folder, checksums = self._choices()
@@ -239,6 +241,11 @@ def check_facts(given: Mapping[str, Any], way: Callable[[str, str], str]) -> Ext
             "the data were not described; mend this first:", [_told(fault, way) for fault in faults]
         )
     return facts
+
+
+def _check_path(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise UsageError(f"{name} must be a path, not {value!r:.80}")
 
 
 def _told(fault: Fault, way: Callable[[str, str], str]) -> str:

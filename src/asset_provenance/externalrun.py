@@ -12,19 +12,24 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from asset_provenance.checksums import CHECKSUMS, checksum_list, data_files
-from asset_provenance.copying import copy_into
+from asset_provenance.checksums import CHECKSUMS, NOT_OUTSIDE_DATA, checksum_list, data_files
+from asset_provenance.copying import copy_into, finish_copy
 from asset_provenance.corefiles import (
     CORE_FILES,
     DATA_DESCRIPTION,
     JOURNAL_FOLDER,
     MANIFEST,
+    WHOLE_RECORD,
     file_name,
 )
 from asset_provenance.errors import PreflightError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import external, writer
 from asset_provenance.metadata.external import ExternalFacts
+from asset_provenance.metadata.intake import FRAGMENT_ENDING
+from asset_provenance.metadata.manifest import EXTERNAL, find_obstacles
+from asset_provenance.process import outcome
+from asset_provenance.records import ProcessStatus
 
 __all__ = ["ExternalRun"]
 
@@ -47,9 +52,10 @@ class ExternalRun:
         self._process_id = os.getpid()
         self._accessed = facts.accessed or datetime.now().astimezone().date()
         # A label of a derived asset has no colon: neither replaces what describes the other.
-        self._label = f"external:{facts.label}"
+        self._label = f"external:{facts.name}"
         if source is not None:
             _check_source(source, folder)
+        self._is_copied = False
         self._own = OutputFolder(folder)
         try:
             self._clear()
@@ -60,16 +66,23 @@ class ExternalRun:
             self._own.abandon()
             raise
 
-    def close(self, *, is_complete: bool) -> None:
-        """Describe the folder, if it is complete; give it back in any case."""
+    def close(self, error: BaseException | None) -> None:
+        """Describe the folder, unless an exception ended the block; give it back in any case."""
         if self._process_id != os.getpid():
             return  # a forked child leaves its parent's block
         self.is_open = False
+        is_complete = outcome(error).status is ProcessStatus.COMPLETED
         try:
             if is_complete:
                 self._describe()
         except BaseException:
             self._own.abandon()
+            if self._is_copied:
+                _log.warning(
+                    "the copy in %s is whole, but not described: describe it where it is, without "
+                    "copying it again",
+                    self.folder,
+                )
             raise
         if is_complete:
             self._own.give_back()
@@ -81,10 +94,15 @@ class ExternalRun:
         writer.roll_forward(self.folder)
         for run in writer.runs_kept(self.folder):
             if run.name.startswith(_RUN):
+                if finish_copy(run, self.folder):
+                    _log.warning("finished a copy to %s that was cut short at its end", self.folder)
                 shutil.rmtree(run, ignore_errors=True)
 
     def _refuse_metadata(self) -> None:
-        found = writer.find_obstacles(self.folder, self._label)
+        found = find_obstacles(
+            self.folder, self._label, {CHECKSUMS: b""} if self._checksums else {}
+        )
+        found += _other_metadata(self.folder)
         if found:
             raise PreflightError(
                 f"{self.folder} cannot be described as {self._facts.label}:", [_in_the_way(found)]
@@ -100,12 +118,12 @@ class ExternalRun:
                     "give an empty folder, or describe what is there without copying"
                 ],
             )
-        with self._run_folder() as run:
-            copy_into(source, self.folder, run / "copy", show_progress=True)
+        copy_into(source, self.folder, self._new_run(), show_progress=True)
+        self._is_copied = True
 
     def _describe(self) -> None:
         self._refuse_metadata()
-        if not any(_holds_data(self.folder / name) for name, _ in data_files(self.folder)):
+        if not any(_holds_data(self.folder / name) for name, _ in self._data_files()):
             raise UsageError(
                 f"{self.folder} holds no data to describe: put them there first, or in the block"
             )
@@ -118,7 +136,7 @@ class ExternalRun:
         with self._run_folder() as run:
             header = {
                 "asset_provenance_version": importlib.metadata.version("asset-provenance"),
-                "kind": writer.EXTERNAL,
+                "kind": EXTERNAL,
                 "name": described.name,
                 "process_name": self._label,
                 "run": run.name,
@@ -129,12 +147,18 @@ class ExternalRun:
     def _listed(self) -> list[writer.FileToWrite]:
         if not self._checksums:
             return []
-        content = checksum_list(self.folder, show_progress=True)
+        content = checksum_list(self.folder, exclude=NOT_OUTSIDE_DATA, show_progress=True)
         return [writer.FileToWrite(CHECKSUMS, content)]
+
+    def _data_files(self) -> Iterator[tuple[str, int]]:
+        return data_files(self.folder, exclude=NOT_OUTSIDE_DATA)
+
+    def _new_run(self) -> Path:
+        return self.folder / JOURNAL_FOLDER / f"{_RUN}{uuid.uuid4().hex[:12]}"
 
     @contextmanager
     def _run_folder(self) -> Iterator[Path]:
-        folder = self.folder / JOURNAL_FOLDER / f"{_RUN}{uuid.uuid4().hex[:12]}"
+        folder = self._new_run()
         try:
             folder.mkdir()
         except OSError as error:
@@ -143,6 +167,12 @@ class ExternalRun:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _other_metadata(folder: Path) -> list[str]:
+    """Find what else tells that data are described: a whole record, or fragments of stages."""
+    names = [WHOLE_RECORD] if os.path.lexists(folder / WHOLE_RECORD) else []
+    return names + sorted(path.name for path in folder.glob(f"*{FRAGMENT_ENDING}"))
 
 
 def _holds_data(path: Path) -> bool:
@@ -166,5 +196,6 @@ def _check_source(source: Path, folder: Path) -> None:
         raise UsageError(f"{source} and {folder} lie in each other: copy to another place")
     found = [name for name in map(file_name, CORE_FILES) if os.path.lexists(source / name)]
     found += [name for name in (MANIFEST, JOURNAL_FOLDER) if os.path.lexists(source / name)]
+    found += _other_metadata(source)
     if found:
         raise PreflightError(f"{source} is not copied:", [_in_the_way(found)])

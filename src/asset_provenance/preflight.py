@@ -13,6 +13,7 @@ from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inputs import InputAsset, load_input
 from asset_provenance.metadata.intake import FRAGMENT_ENDING, is_of_stages
+from asset_provenance.metadata.manifest import find_obstacles
 from asset_provenance.plan import Plan, all_facts, describe, reserve_name, single_assets
 from asset_provenance.records import InputRef
 from asset_provenance.services.lookup import Catalog, find_database
@@ -47,7 +48,7 @@ def check_folder(plan: Plan, *, overwrite: bool) -> None:
                 plan.process_name,
             )
         return
-    obstacles = [] if overwrite else writer.find_obstacles(plan.output_dir, plan.process_name)
+    obstacles = [] if overwrite else find_obstacles(plan.output_dir, plan.process_name)
     if obstacles:
         plan.problems.append(
             f"{plan.output_dir} already holds {', '.join(obstacles)}, which this package did not "

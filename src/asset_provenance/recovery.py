@@ -26,7 +26,7 @@ from asset_provenance.deadruns import DeadRun, mapping
 from asset_provenance.errors import AssemblyError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import read_patches
-from asset_provenance.metadata import writer
+from asset_provenance.metadata.manifest import find_obstacles
 from asset_provenance.plan import Plan
 from asset_provenance.records import AssetRecord, InputRef, ProcessRecord, code_from_json
 from asset_provenance.settings import FACTS, SERVICE_OPTIONS, load_settings, parse_text
@@ -236,7 +236,7 @@ def _prepare(plan: Plan, asset: AssetRecord, folders: Mapping[str, Path]) -> Non
 def _in_the_way(run: DeadRun, plan: Plan) -> Iterable[str]:
     if plan.fragment is not None:
         return  # its name is its own, whatever else lies there
-    obstacles = writer.find_obstacles(run.output_dir, plan.process_name)
+    obstacles = find_obstacles(run.output_dir, plan.process_name)
     if obstacles:
         yield (
             f"{run.output_dir} already holds {', '.join(obstacles)}, which this package did not "

@@ -11,7 +11,7 @@ import base64
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 __all__ = [
@@ -60,6 +60,15 @@ _USERINFO = re.compile(
     r"|([^\s/?#\"<>@:\[]*+:(?!\d*(?:[/?#\s]|\Z))[^\s@]{0,100})@)"
 )
 _QUERY = re.compile(r"([?&](?:amp;)?)([\w.%\-]++)=([^&\s\"'<>]+)")
+_SESSION = re.compile(r"(?i)(;(?:j|php)sessid=|;jsessionid=)[^\s?&#;\"'<>]++")
+_LONG_KEY = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[\w\-]{16,}")
+# What curl, wget and the like take as user and password; lftp has a comma between them.
+_USER_OPTION = re.compile(
+    r"(?<![\w\-])(-u|--(?:proxy-)?user)([ \t]++|=)"
+    r"(?:([\"'])([^\s:,\"']{1,100}[:,])((?:(?!\3).)++)|([^\s:,=\"']{1,100}[:,])(?!//)([^\s\"']++))"
+)
+_USER_OPTIONS = frozenset(("-u", "--user", "--proxy-user"))
+_USER = re.compile(r"([^\s:,=]{1,100}[:,])(?!//)(.+)", re.DOTALL)
 _FORMS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     # Centre-of-pressure variables are called cop_, too: digits or sheer length make the token.
@@ -142,12 +151,16 @@ def redact_text(text: str) -> str:
         text = _PEM.sub(REDACTED, text)
     if "://" in text:
         text = _USERINFO.sub(_redact_userinfo, text)
+    if ";" in text and "=" in text:
+        text = _SESSION.sub(rf"\1{REDACTED}", text)
     if "=" in text and ("?" in text or "&" in text):
         text = _QUERY.sub(_redact_query, text)
     if len(text) > 12 and _FORM_HINT.search(text):
         text = _FORMS.sub(REDACTED, text)
     if " " in text or ":" in text or "=" in text or "\t" in text:
         text = _SCHEME.sub(_redact_scheme, text)
+        if "-u" in text:
+            text = _USER_OPTION.sub(partial(_redact_user_option, "lftp" in text), text)
         if _NAME_HINT.search(text):
             text = _redact_named(_HEADER.sub(rf"\1\2{REDACTED}", text))
     return text
@@ -202,9 +215,14 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
     list of str
         As many items, those of ``--token abc``, ``--token=abc`` and ``TOKEN=abc`` redacted.
     """
-    result = []
+    result: list[str] = []
     value_follows = False
-    for argument in arguments:
+    for index, argument in enumerate(arguments):
+        user = _USER.fullmatch(argument)
+        if user and index and arguments[index - 1] in _USER_OPTIONS:
+            result.append(_without_password(user[1], user[2], "lftp" in arguments[0]))
+            value_follows = False
+            continue
         is_value = value_follows and not re.match(r"--|-.\Z", argument)
         value_follows = False
         if is_value and not _LITERAL.fullmatch(argument):
@@ -282,9 +300,22 @@ def _redact_userinfo(match: re.Match[str]) -> str:
 
 def _redact_query(match: re.Match[str]) -> str:
     words = _WORD.findall(match[2])
-    if is_secret_name(match[2]) or (words and words[-1].lower() in _SIGNATURES):
+    is_key = match[2].lower() == "key" and _LONG_KEY.fullmatch(match[3])
+    if is_key or is_secret_name(match[2]) or (words and words[-1].lower() in _SIGNATURES):
         return f"{match[1]}{match[2]}={REDACTED}"
     return match[0]
+
+
+def _redact_user_option(is_lftp: bool, match: re.Match[str]) -> str:
+    user, password = match[4] or match[6], match[5] or match[7]
+    return f"{match[1]}{match[2]}{match[3] or ''}{_without_password(user, password, is_lftp)}"
+
+
+def _without_password(user: str, password: str, is_lftp: bool) -> str:
+    by_number = user[:-1].isdigit() and password.isdigit()  # as a container is told whose it is
+    if by_number or (user.endswith(",") and not is_lftp):
+        return user + password
+    return user + REDACTED
 
 
 def _redact_scheme(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import writer
 from asset_provenance.metadata.intake import find_left
+from asset_provenance.metadata.manifest import find_obstacles
 from asset_provenance.metadata.merging import merge_files
 from asset_provenance.progress import byte_progress
 
@@ -118,7 +119,7 @@ def _refuse_to_lose(output: Path, paths: Sequence[Path]) -> None:
     place = output / _PROCESSING
     if any(os.path.realpath(path) == os.path.realpath(place) for path in paths):
         return
-    if _PROCESSING in writer.find_obstacles(output, _PROCESS_NAME):
+    if _PROCESSING in find_obstacles(output, _PROCESS_NAME):
         raise StorageError(
             f"{place} is there already, and is not among what is merged: name {output} as one of "
             "the folders, too, or give another --output"

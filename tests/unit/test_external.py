@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -199,11 +202,13 @@ def test_a_description_of_our_own_is_replaced_unless_it_was_edited_or_is_of_some
 ):
     download(RESULTS)
     atlas().write()
-    atlas(creation_time="2024-05-01", checksums=True).write()
-    assert description()["name"] == "KimLab-DevCCF-v1_2024-05-01_00-00-00"
+    atlas(checksums=True, license="MIT").write()
+    assert description()["license"] == "MIT"
     atlas().write()
-    assert description()["name"] == "KimLab-DevCCF-v1_2024-04-21_00-00-00"
+    assert description()["license"] == "CC-BY-4.0"
     assert not (RESULTS / CHECKSUMS).exists()
+    with pytest.raises(PreflightError, match=r"data_description\.json"):
+        atlas(creation_time="2024-05-01").write()
     with pytest.raises(PreflightError, match=r"data_description\.json"):
         atlas("Other").write()
     with pytest.raises(PreflightError, match=r"data_description\.json"):
@@ -348,9 +353,10 @@ def test_the_name_is_the_same_on_every_machine(zone: str, monkeypatch: pytest.Mo
         "    asset.write()\n"
         "    print(asset.name)\n"
         # Today, where it has begun already.
-        "ExternalAsset('x', creation_time=date.today(), **facts).write()"
+        "ExternalAsset('x', creation_time=date.today(), output_dir='today', **facts).write()"
     )
     download(RESULTS)
+    download(Path("today"))
     told = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "TZ": zone},
@@ -360,6 +366,7 @@ def test_the_name_is_the_same_on_every_machine(zone: str, monkeypatch: pytest.Mo
     ).stdout
     assert told.splitlines() == ["x_2024-04-21_00-00-00"] * 3
     assert check_folder(RESULTS) == []
+    assert check_folder(Path("today")) == []
 
 
 def test_the_users_own_summary_stands_before_where_and_when_the_data_were_got() -> None:
@@ -480,6 +487,10 @@ def test_misuse_is_told_at_once() -> None:
 
     with pytest.raises(UsageError, match="output_dir must be a path"):
         atlas(output_dir=7)
+    with pytest.raises(UsageError, match="copy_from must be a path"):
+        atlas().write(copy_from=7)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="checksums must be True or False"):
+        atlas(checksums="no")
 
 
 # Copies
@@ -568,6 +579,131 @@ def test_a_copy_that_was_killed_is_cleared_away_by_the_next(source: Path) -> Non
     atlas().write(copy_from=source)
     assert not (RESULTS / ".asset-provenance").exists()
     assert json.loads((RESULTS / "data_description.json").read_text())
+
+
+def copying(source: Path) -> subprocess.Popen[bytes]:
+    """Give a program that copies, as soon as it has begun to put the copy in place."""
+    text = f"""
+import asset_provenance
+asset_provenance.ExternalAsset("KimLab", **{ATLAS!r}).write(copy_from={str(source)!r})
+"""
+    program = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.DEVNULL)
+    while program.poll() is None and not any(RESULTS.glob("f*")):
+        pass
+    return program
+
+
+@pytest.fixture
+def many_files(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(10_000):
+        (folder / f"f{number}").write_bytes(b"x")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_what_a_kill_left_of_a_copy_is_never_described_as_the_whole(
+    many_files: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = copying(many_files)
+    program.send_signal(getattr(signal, name))
+    program.wait()
+    left = len(list(RESULTS.glob("f*")))
+    assert 0 < left < 10_000
+    with pytest.raises(PreflightError, match=r"it holds f0, .* already"):
+        atlas("KimLab").write(copy_from=many_files)
+    assert "finished a copy to" in caplog.text
+    assert len(list(RESULTS.glob("f*"))) == 10_000
+    atlas("KimLab").write()
+    assert not (RESULTS / ".asset-provenance").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_a_copy_is_put_in_place_leaves_all_of_it_or_nothing(
+    many_files: Path, times: int
+) -> None:
+    program = copying(many_files)
+    for _ in range(times):
+        program.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    program.wait()
+    if RESULTS.exists():  # a second one came into the clearing up, which the next run finishes
+        with suppress(UsageError):
+            atlas("KimLab").write()
+    assert len(list(RESULTS.glob("f*"))) in (0, 10_000)
+    assert times == 2 or not RESULTS.exists()
+
+
+def test_what_was_put_in_the_place_of_a_cut_copy_is_not_replaced(many_files: Path) -> None:
+    program = copying(many_files)
+    program.kill()
+    program.wait()
+    missing = next(name for name in os.listdir(many_files) if not (RESULTS / name).exists())
+    (RESULTS / missing).write_text("mine")
+    with pytest.raises(StorageError, match=f"'{missing}' was put into"):
+        atlas("KimLab").write()
+    assert (RESULTS / missing).read_text() == "mine"
+
+
+def test_a_whole_copy_that_could_not_be_described_stays_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount, source = tmp_path / "small", tmp_path / "source"
+    mount.mkdir()
+    source.mkdir()
+    (source / "atlas.nii").write_bytes(bytes(60 * 1024))
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=64k tmpfs {mount} 2>/dev/null"):
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        with pytest.raises(StorageError, match=r"metadata cannot be written.*No space left"):
+            atlas(output_dir=mount).write(copy_from=source)
+        assert "is whole, but not described" in caplog.text
+        os.system(f"mount -o remount,size=1m {mount}")
+        atlas(output_dir=mount).write()
+        assert description(mount)
+    finally:
+        os.system(f"umount {mount}")
+
+
+def test_the_rights_and_times_of_folders_are_copied(source: Path) -> None:
+    (source / "deep").chmod(0o700)
+    os.utime(source / "deep", (1_000_000_000, 1_000_000_000))
+    atlas().write(copy_from=source)
+    state = (RESULTS / "deep").stat()
+    assert (state.st_mtime, state.st_mode & 0o777) == (1_000_000_000, 0o700)
+
+
+def test_what_the_owners_keep_in_a_folder_of_that_name_is_data_and_stays() -> None:
+    download(RESULTS / "provenance")
+    (RESULTS / "provenance" / "checksums-sha256.txt").write_text("theirs")
+    with pytest.raises(PreflightError, match=r"holds provenance/checksums-sha256\.txt"):
+        atlas(checksums=True).write()
+    (RESULTS / "provenance" / "checksums-sha256.txt").unlink()
+    (RESULTS / "provenance" / "asset-provenance.json").write_text("[]")
+    with pytest.raises(PreflightError, match=r"holds provenance/asset-provenance\.json"):
+        atlas().write()
+    (RESULTS / "provenance" / "asset-provenance.json").unlink()
+    atlas(checksums=True).write()
+    assert (RESULTS / CHECKSUMS).read_text().endswith("  provenance/atlas.nii\n")
+
+
+@pytest.mark.parametrize("name", ["metadata.nd.json", "sort_1_data_process.json"])
+def test_whole_records_and_fragments_are_metadata_too(name: str, source: Path) -> None:
+    download(RESULTS)
+    (RESULTS / name).write_text("{}")
+    with pytest.raises(PreflightError, match=f"holds {name}"):
+        atlas().write()
+    (source / name).write_text("{}")
+    with pytest.raises(PreflightError, match=f"holds {name}"):
+        atlas(output_dir="other").write(copy_from=source)
+
+
+def test_a_program_that_ends_itself_without_fault_has_described_its_data() -> None:
+    with pytest.raises(SystemExit), atlas() as asset:
+        download(asset.output_dir)
+        sys.exit(0)
+    assert description()
 
 
 def test_data_may_have_been_got_before_the_paper_on_them_came_out() -> None:

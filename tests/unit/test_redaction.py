@@ -94,6 +94,12 @@ def test_names_that_only_look_like_secrets_are_left_alone(name: str) -> None:
         ("https://me:pa/ss@host/path", "https://[redacted]@host/path"),
         ("ssh://git:pw@host/x", "ssh://[redacted]@host/x"),
         ("clone https://t0ken@host/a.git now", "clone https://[redacted]@host/a.git now"),
+        ("https://h/p?x=1&key=AbC1234567890123", "https://h/p?x=1&key=[redacted]"),
+        ("https://h/p;jsessionid=A1B2.n1?x=1", "https://h/p;jsessionid=[redacted]?x=1"),
+        ("curl -u me:s3cr,et https://h/p", "curl -u me:[redacted] https://h/p"),
+        ("curl --user 'me:se cret' -O", "curl --user 'me:[redacted]' -O"),
+        ("wget --proxy-user=me:pw x", "wget --proxy-user=me:[redacted] x"),
+        ("lftp -u me,s3cret host", "lftp -u me,[redacted] host"),
         ("https://h/p?token=abc&x=1&sig=zz", "https://h/p?token=[redacted]&x=1&sig=[redacted]"),
         (
             "https://b/k?X-Amz-Date=1&X-Amz-Credential=a%2Fb&X-Amz-Signature=ff",
@@ -152,6 +158,10 @@ def test_secrets_are_taken_out_and_the_rest_stays(text: str, expected: str) -> N
         "123e4567-e89b-12d3-a456-426614174000",
         "ecephys_660104_2023-07-24_18-18-13",
         "n_tokens=5",
+        "https://h/p?key=atlas&session_id=3",
+        "docker run -u 1000:1000 image",
+        "sort -u a.txt,b.txt",
+        "curl -u https://h:8080/p",
         "bandpass: 300",
         "cop_velocity cop_position_mm",
         "someone@alleninstitute.org",
@@ -186,6 +196,8 @@ def test_command_lines_lose_the_values_of_secret_options() -> None:
     ]
     assert redact_arguments(["--token", "-dash3d"]) == ["--token", REDACTED]
     assert redact_arguments(["--token", "-n", "3"]) == ["--token", "-n", "3"]
+    assert redact_arguments(["curl", "-u", "me:se cret"]) == ["curl", "-u", f"me:{REDACTED}"]
+    assert redact_arguments(["-u", "1000:1000"]) == ["-u", "1000:1000"]
     assert redact_arguments(["--token="]) == ["--token="]
 
 

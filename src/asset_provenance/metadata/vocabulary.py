@@ -200,6 +200,8 @@ def funding(value: object) -> Funding:
             'funding needs a funder: give "FUNDER" or "FUNDER:GRANT_NUMBER", such as '
             '"NIMH:RF1MH123"; internal funding is "AI", the Allen Institute'
         )
+    if isinstance(fields["funder"], str) and fields.get("grant_number") is None:
+        _refuse_grant_in_funder(fields["funder"])
     grant = fields.get("grant_number")
     fundee = fields.get("fundee")
     if not isinstance(fundee, list | tuple | None):
@@ -212,6 +214,21 @@ def funding(value: object) -> Funding:
         grant_number=None if grant is None else _text(grant, "grant number of funding"),
         fundee=None if fundee is None else [person(item) for item in fundee],
     )
+
+
+def _refuse_grant_in_funder(text: str) -> None:
+    """Tell how a grant number is given that follows a funder without a colon."""
+    first, _, rest = text.strip().partition(" ")
+    if rest and not _is_organization(text) and _is_organization(first):
+        raise ValueError(f'funding {_shown(text)}: did you mean "{first}:{rest.strip()}"?')
+
+
+def _is_organization(text: str) -> bool:
+    try:
+        organization(text)
+    except ValueError:
+        return False
+    return True
 
 
 def person(value: object) -> Person:

@@ -7,7 +7,6 @@ kill in between leaves the marker, and whoever looks next rolls the set forward.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from asset_provenance.corefiles import (
-    CORE_FILES,
     JOURNAL_FOLDER,
     MANIFEST,
     file_name,
@@ -27,11 +25,17 @@ from asset_provenance.corefiles import (
     read_bytes,
 )
 from asset_provenance.errors import StorageError
+from asset_provenance.metadata.manifest import (
+    EXTERNAL,
+    MANIFEST_FORMAT,
+    digest,
+    find_obstacles,
+    is_as_written,
+    read_manifest,
+)
 
 __all__ = [
-    "EXTERNAL",
     "FileToWrite",
-    "find_obstacles",
     "interrupted_writes",
     "may_be_finished",
     "renew_processing",
@@ -40,9 +44,6 @@ __all__ = [
     "write_set",
 ]
 
-MANIFEST_FORMAT = 1
-EXTERNAL = "external"
-"""What the manifest says of the kind of a set that describes data from outside."""
 _STAGING = "staged"
 _MARKER = "commit.json"
 _BACKUP = "replaced"
@@ -67,41 +68,6 @@ class FileToWrite:
     path: str
     content: bytes
     inherited_from: str | None = None
-
-
-def find_obstacles(output_dir: Path, process_name: str) -> list[str]:
-    """Find metadata files that are in the way of a new set, by their names.
-
-    Those of a set that this package wrote for the same process, and that nobody has edited since,
-    are not in the way: they will be replaced.
-    """
-    manifest = _read_manifest(output_dir)
-    ours: Mapping[str, Any] = {}
-    if manifest.get("process_name") == process_name and isinstance(manifest.get("files"), dict):
-        ours = manifest["files"]
-    obstacles = []
-    for name in map(file_name, CORE_FILES):
-        path = output_dir / name
-        if os.path.lexists(path) and not _is_as_written(path, ours.get(name)):
-            obstacles.append(name)
-    return obstacles
-
-
-def _is_as_written(path: Path, entry: object) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    try:
-        return _digest(path.read_bytes()) == entry.get("sha256")
-    except OSError:
-        return False
-
-
-def _read_manifest(output_dir: Path) -> Mapping[str, Any]:
-    try:
-        manifest = json.loads((output_dir / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def write_set(
@@ -142,7 +108,13 @@ def write_set(
     several = list(files)
     if header is None:
         return _write(output_dir, run_folder, several, [])
-    obstacles = [] if overwrite else find_obstacles(output_dir, header["process_name"])
+    obstacles = (
+        []
+        if overwrite
+        else find_obstacles(
+            output_dir, header["process_name"], {file.path: file.content for file in several}
+        )
+    )
     if obstacles:
         raise StorageError(
             f"{output_dir} now holds {', '.join(obstacles)}, which this package did not write: "
@@ -158,7 +130,7 @@ def write_set(
         "format": MANIFEST_FORMAT,
         "files": {
             file.path: {
-                "sha256": _digest(file.content),
+                "sha256": digest(file.content),
                 **({"inherited_from": file.inherited_from} if file.inherited_from else {}),
             }
             for file in several
@@ -168,11 +140,11 @@ def write_set(
     several.append(FileToWrite(MANIFEST, content))
     new = [file.path for file in several]
     # Of a set that is replaced, what the new one no longer has must go with it.
-    old = _read_manifest(output_dir).get("files")
+    old = read_manifest(output_dir).get("files")
     stale = [
         path
         for path, entry in (old.items() if isinstance(old, dict) else ())
-        if path not in new and _is_inside(path) and _is_as_written(output_dir / path, entry)
+        if path not in new and _is_inside(path) and is_as_written(output_dir / path, entry)
     ]
     return _write(output_dir, run_folder, several, stale)
 
@@ -204,7 +176,7 @@ def renew_processing(
         If it cannot be written; then nothing has changed.
     """
     path = file_name("processing")
-    manifest = _read_manifest(output_dir)
+    manifest = read_manifest(output_dir)
     files = manifest.get("files")
     own: set[str] = set()
     if isinstance(files, dict) and manifest.get("process_name") != header["process_name"]:
@@ -217,7 +189,7 @@ def renew_processing(
         **header,
         "format": MANIFEST_FORMAT,
         "inherited_processes": [name for name in names if name not in own],
-        "files": {**(files if isinstance(files, dict) else {}), path: {"sha256": _digest(content)}},
+        "files": {**(files if isinstance(files, dict) else {}), path: {"sha256": digest(content)}},
     }
     several = [
         FileToWrite(path, content),
@@ -251,9 +223,9 @@ def _write(
         _apply(output_dir, run_folder, new, stale, moved)
     except OSError as error:
         _undo(output_dir, run_folder, moved, [*new, *stale])
-        place = f" {error.filename}" if error.filename else ""
+        place = f" {error.filename}:" if error.filename else ""
         raise StorageError(
-            f"the metadata cannot be written to {output_dir}:{place}: {error.strerror or error}"
+            f"the metadata cannot be written to {output_dir}:{place} {error.strerror or error}"
         ) from error
     (run_folder / _MARKER).unlink(missing_ok=True)
     return [output_dir / path for path in new]
@@ -352,7 +324,7 @@ def _refuse_changed(output_dir: Path, run_folder: Path, present: Mapping[str, st
 
 def _digest_of(path: Path) -> str | None:
     try:
-        return _digest(path.read_bytes())
+        return digest(path.read_bytes())
     except FileNotFoundError:
         return None
 
@@ -417,7 +389,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

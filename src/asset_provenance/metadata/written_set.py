@@ -23,7 +23,7 @@ from asset_provenance.corefiles import (
     read_bytes,
 )
 from asset_provenance.metadata.findings import Finding, Findings, schema_findings, where_is
-from asset_provenance.metadata.writer import EXTERNAL, MANIFEST_FORMAT
+from asset_provenance.metadata.manifest import EXTERNAL, MANIFEST_FORMAT
 from asset_provenance.redaction import REDACTED, contains_secret, is_secret_name
 
 __all__ = [

@@ -186,6 +186,7 @@ def test_funding_names_who_is_funded() -> None:
     [
         ("NIHM:R01", '"NIMH" (National Institute of Mental Health)'),
         ("NIMH:", "no grant number after the colon"),
+        ("NIMH RF1MH1", 'did you mean "NIMH:RF1MH1"'),
         (":R01", 'internal funding is "AI"'),
         ("", "needs a funder"),
         ({"grant_number": "R01"}, "needs a funder"),

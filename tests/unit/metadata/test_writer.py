@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asset_provenance import StorageError
-from asset_provenance.metadata.writer import FileToWrite, find_obstacles, roll_forward, write_set
+from asset_provenance.metadata.manifest import find_obstacles
+from asset_provenance.metadata.writer import FileToWrite, roll_forward, write_set
 
 HEADER = {"process_name": "tuning", "name": "x_tuning"}
 NEW = [
@@ -152,10 +154,21 @@ def test_a_manifest_that_is_not_ours_makes_every_file_an_obstacle(
 ) -> None:
     write_set(FOLDER, run_folder, NEW, header=HEADER)
     (FOLDER / "provenance" / "asset-provenance.json").write_text(manifest)
-    assert find_obstacles(FOLDER, "tuning") == ["data_description.json", "subject.json"]
+    everything = ["data_description.json", "subject.json", "provenance/asset-provenance.json"]
+    assert find_obstacles(FOLDER, "tuning") == everything
     with pytest.raises(StorageError, match=r"now holds data_description\.json, subject\.json"):
         write_set(FOLDER, run_folder, NEW, header=HEADER)
     assert write_set(FOLDER, run_folder, NEW, header=HEADER, overwrite=True)
+
+
+def test_what_others_keep_beside_the_metadata_is_not_replaced_but_ours_is(run_folder: Path) -> None:
+    patch = FileToWrite("provenance/uncommitted-0123.patch", b"new")
+    write_set(FOLDER, run_folder, [*NEW, patch], header=HEADER)
+    write_set(FOLDER, run_folder, [*NEW, replace(patch, content=b"newer")], header=HEADER)
+    (FOLDER / patch.path).write_text("by hand")
+    with pytest.raises(StorageError, match=r"now holds provenance/uncommitted-0123\.patch"):
+        write_set(FOLDER, run_folder, [*NEW, patch], header=HEADER)
+    write_set(FOLDER, run_folder, [*NEW, replace(patch, content=b"by hand")], header=HEADER)
 
 
 def test_rolling_forward_never_replaces_what_was_written_since(run_folder: Path) -> None:
