@@ -5,7 +5,8 @@ examples in it. By the info string of a block:
 
 ``python``
     Is executed, all blocks of a document in one namespace. With a file name after it, it is
-    that file. A ``text`` block that follows is what it prints.
+    that file; with ``written`` after that, it is only written. A ``text`` block that follows is
+    what it prints.
 ``console``
     Lines that begin with ``$`` are run; what is shown below them is what they print.
 ``json FILE``
@@ -126,7 +127,7 @@ class Reader:
     def follow(self, block: Block) -> None:
         where = f"{relative(self.document)}, line {block.line}"
         match block.language:
-            case "python":
+            case "python" if "written" not in block.words:
                 self.printed = self.execute(block)
             case "text":
                 assert timeless(self.printed) == timeless(block.text), where
@@ -138,6 +139,8 @@ class Reader:
                 shown = json.loads(timeless(block.text))
                 found = json.loads(timeless(Path(*block.words).read_text(encoding="utf-8")))
                 assert any(holds(part, shown) for part in parts(found)), where
+            case "python":
+                pass  # a command that follows runs it
             case "toml" | "sh":
                 assert faults_of_settings(block) == [], where
             case _:

@@ -12,7 +12,8 @@ Needs the extra ``testing``.
 
 from __future__ import annotations
 
+from asset_provenance.testing.loading import load_records
 from asset_provenance.testing.server import Fault, Request
 from asset_provenance.testing.services import LoopbackServices
 
-__all__ = ["Fault", "LoopbackServices", "Request"]
+__all__ = ["Fault", "LoopbackServices", "Request", "load_records"]
