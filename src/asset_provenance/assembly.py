@@ -114,10 +114,6 @@ def assemble(
     # A script may give back what its inputs handed on: that is neither its use nor its outputs.
     new = not_inherited(given, inputs)
     stages = stage_files(plan, inputs, used, folders)
-    if plan.inputs is not None:
-        of_stages = {stage.name for stage in stages} - {asset.name for asset in inputs}
-        told = [ref for ref in (*used, *given_refs(plan, new)) if ref.name not in of_stages]
-        tell_use(plan, inputs, told, is_block=is_block)
     if plan.inputs is None:
         reserve_name(plan, inputs)
     inherited = [] if plan.inherit == "none" else inputs
@@ -130,6 +126,9 @@ def assemble(
             given=given,
             stages=stages,
         )
+        if plan.inputs is not None:
+            told = [*used, *given_refs(plan, new)]
+            tell_use(plan, inputs, told, stages, built.read_by_stages, is_block=is_block)
         quality = inheritance.merged_quality_control(inherited)
     except ValueError as error:
         raise AssemblyError("the metadata would not be valid:", [str(error)]) from error

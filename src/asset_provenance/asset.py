@@ -288,8 +288,9 @@ class DerivedAsset:
         """Take in a process that the script has written down itself.
 
         It appears in the metadata beside what is recorded, and nothing but what it says itself is
-        said of it: it is nobody's child, and what depends on it is not guessed. Where such
-        processes are all that there is, the block does not become a process of its own.
+        said of it: it is nobody's child, and what depends on it is not guessed. It follows what was
+        done before to the inputs that its code names as ``input_data``. Where such processes are
+        all that there is, the block does not become a process of its own.
 
         Parameters
         ----------

@@ -12,7 +12,12 @@ from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inputs import InputAsset, load_input
-from asset_provenance.metadata.intake import FRAGMENT_ENDING, is_of_stages
+from asset_provenance.metadata.intake import (
+    FRAGMENT_ENDING,
+    find_left,
+    inputs_of_stages,
+    is_of_stages,
+)
 from asset_provenance.metadata.manifest import find_obstacles
 from asset_provenance.plan import Plan, all_facts, describe, reserve_name, single_assets
 from asset_provenance.records import InputRef
@@ -182,7 +187,39 @@ def _read_inputs(plan: Plan, inputs: Iterable[object]) -> tuple[list[InputAsset]
             plan.resolver.know(folder)
         elif not problems and not asset.files:
             not_found.append(_not_found(plan, asset.name))
+    if plan.stages and not found and plan.fragment is None:
+        found, not_found = _inputs_of_stages(plan)
     return found, not_found
+
+
+def _inputs_of_stages(plan: Plan) -> tuple[list[InputAsset], list[str]]:
+    """Give the assets that earlier stages say they read, where nothing but stages is declared.
+
+    As of all that is only seen to be used, what has no subject counts as a reference.
+    """
+    told = inputs_of_stages(path for folder in plan.stages.values() for path in find_left(folder))
+    read = _resolved(plan, [ref.name or ref.url for ref in told])
+    singles = [
+        (ref, folder)
+        for ref, folder in single_assets(plan, read)
+        if ref.name not in plan.stages and (folder is None or not is_of_stages(folder))
+    ]
+    if plan.catalog is not None:
+        plan.catalog.ask(ref for ref, _ in singles)
+    loaded = [plan.load_early(*single)[0] for single in singles]
+    found = [asset for asset in loaded if asset.subject_id is not None]
+    for asset in found:
+        if asset.folder is not None:
+            plan.resolver.know(asset.folder)
+    names = ", ".join(plan.stages)
+    if found:
+        _log.info("inputs, as the stages %s tell: %s", names, ", ".join(x.name for x in found))
+        return found, []
+    example = repr(singles[0][0].name) if singles else '"<asset name>"'
+    return [], [
+        f"{names}: what stages left is no asset, and hands on no facts; give the asset that they "
+        f"began with, too: inputs=[..., {example}]"
+    ]
 
 
 def _tell_not_found(plan: Plan, not_found: Iterable[str]) -> None:

@@ -129,18 +129,27 @@ def _added_inputs(
 
 
 def tell_use(
-    plan: Plan, inputs: Sequence[InputAsset], used: Sequence[InputRef], *, is_block: bool
+    plan: Plan,
+    inputs: Sequence[InputAsset],
+    used: Iterable[InputRef],
+    stages: Iterable[StageFiles],
+    read_by_stages: Sequence[InputRef],
+    *,
+    is_block: bool,
 ) -> None:
     """Warn where what was declared and what was used are not the same."""
+    of_stages = {stage.name for stage in stages} - {asset.name for asset in inputs}
+    seen = [(ref, None) for ref in used if ref.name not in of_stages]
     declared = {asset.ref.identity for asset in inputs}
     references = {ref.identity for ref in plan.references}
-    singles = {ref.identity for ref, _ in single_assets(plan, [(ref, None) for ref in used])}
+    singles = {ref.identity for ref, _ in single_assets(plan, seen)}
     for name in sorted(singles - declared - references):
         _log.warning(
             "asset %s was used, but is neither among the inputs nor the reference inputs", name
         )
     # The block's own process has all that was declared.
-    for name in () if is_block else sorted(declared - singles):
+    read = singles | {ref.identity for ref in read_by_stages} | {ref.name for ref in read_by_stages}
+    for name in () if is_block else sorted(declared - read):
         _log.warning(
             "input %s was declared, but no process says that it used it: give the process "
             "inputs=..., or the path as an argument",

@@ -16,7 +16,8 @@ from aind_data_schema.core.processing import DataProcess, Processing
 
 from asset_provenance import DerivedAsset, PreflightError, track_process
 from asset_provenance.cli import main
-from helpers.assets import PEOPLE, RAW, make_asset, process, read_json, write_json
+from asset_provenance.metadata import folder_checks
+from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, process, read_json, write_json
 
 STAGE = """
 import os, signal
@@ -137,3 +138,79 @@ def test_of_a_stage_that_was_killed_recover_writes_the_fragment(
     (path,) = Path("results").iterdir()
     assert path.name == told.group()
     assert read_json(path)["notes"]
+
+
+# What the last stage makes of fragments
+
+HISTORY = {
+    "data_processes": [process("sorting"), process("curation", "2026-03-04T00:00:00Z")],
+    "dependency_graph": {"sorting": [], "curation": ["sorting"]},
+}
+
+
+def parallel_stages(raw: Path, *others: Path) -> list[Path]:
+    """Give the folders of two stages that read the recording, as the next stage has them."""
+    places = []
+    for part in ("a", "b"):
+        with DerivedAsset(
+            "part", inputs=[raw, *others], fragment=True, output_dir=f"{part}/part", **PEOPLE
+        ):
+            read = track_process("sort_part", inputs=[raw.name, *(o.name for o in others)])
+            with read, track_process("inner"):
+                pass
+        places.append(raw.parent / f"part_{part}")
+        Path(f"{part}/part").rename(places[-1])
+    return places
+
+
+def read_parts(data_root: Path, inputs: Any, **options: Any) -> Path:
+    asset = DerivedAsset("whole", inputs=inputs, strict=True, **options, **PEOPLE)
+    with asset, track_process("collect", inputs=[data_root / "part_a", data_root / "part_b"]):
+        pass
+    assert folder_checks.check_folder(asset.output_dir) == []
+    return asset.output_dir
+
+
+def test_the_steps_of_stages_follow_what_was_done_to_the_recording_before(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = make_asset(data_root, processing=HISTORY, carried=())
+    parts = parallel_stages(raw)
+    results = read_parts(data_root, [raw, *parts])
+    assert graph(results) == {
+        "sorting": [],
+        "curation": ["sorting"],
+        "inner": [],
+        "sort_part": ["inner", "curation"],
+        "inner_1": [],
+        "sort_part_1": ["inner_1", "curation"],
+        "collect": ["sort_part", "sort_part_1"],
+    }
+    assert "no process says" not in caplog.text
+
+
+def test_where_only_stages_are_given_the_inputs_are_what_they_read(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = make_asset(data_root, processing=HISTORY, carried=())
+    atlas = make_asset(data_root, "atlas_2026-01-01_00-00-00", subject_id=None, carried=())
+    caplog.set_level("INFO")
+    results = read_parts(data_root, parallel_stages(raw, atlas))
+    assert read_json(results / "data_description.json")["source_data"] == [RAW]
+    assert graph(results)["sort_part"] == ["inner", "curation"]
+    assert f"inputs, as the stages part_a, part_b tell: {RAW}" in caplog.text
+
+
+def test_stages_of_which_nothing_is_known_are_told_with_what_to_give(data_root: Path) -> None:
+    raw = make_asset(data_root)
+    parts = parallel_stages(raw)
+    raw.rename(data_root.parent / "elsewhere")
+    with pytest.raises(PreflightError) as caught:
+        read_parts(data_root, parts)
+    assert caught.value.problems[0] == (
+        "part_a, part_b: what stages left is no asset, and hands on no facts; give the asset that "
+        f"they began with, too: inputs=[..., '{RAW}']"
+    )
+    # With all facts given there is nothing to find out.
+    results = read_parts(data_root, parts, base_name="all-parts", **FACTS)
+    assert not read_json(results / "data_description.json")["source_data"]

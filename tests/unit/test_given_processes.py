@@ -142,6 +142,17 @@ def test_the_data_that_given_processes_name_are_the_inputs_of_the_run(data_root:
     assert described["source_data"] == [RAW]
 
 
+def test_a_given_process_follows_what_was_done_to_the_data_that_it_names(data_root: Path) -> None:
+    make_asset(data_root, carried=(), processing={"data_processes": [process("sort")]})
+    with DerivedAsset("look", inputs=RAW, **PEOPLE) as asset:
+        asset.add_process(data_process())
+        graphed = schema().Processing(
+            data_processes=[data_process("apart")], dependency_graph={"apart": []}
+        )
+        asset.add_processing(graphed)  # it says itself what depends on what
+    assert graph(asset.output_dir) == {"sort": [], "by_hand": ["sort"], "apart": []}
+
+
 def test_an_output_that_is_not_there_is_told(
     data_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -271,11 +271,10 @@ def _compare_subjects(written: WrittenSet, description: DataDescription) -> None
 def _compare_sources(
     written: WrittenSet, description: DataDescription, processes: Iterable[DataProcess]
 ) -> None:
-    """Look for sources that none of the asset's own processes is said to have read."""
+    """Look for sources that no process is said to have read, of earlier stages neither."""
     read = {
         name
         for process in processes
-        if process.name not in written.inherited_processes
         for entry in process.code.input_data or ()
         for asset in getattr(entry, "assets", (entry,))
         for name in (asset.name, asset.url)

@@ -32,6 +32,7 @@ from asset_provenance.corefiles import (
 )
 from asset_provenance.metadata.description import explain
 from asset_provenance.metadata.quiet import quiet
+from asset_provenance.records import InputRef
 from asset_provenance.redaction import redact_text
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "Refused",
     "as_fragment",
     "find_left",
+    "inputs_of_stages",
+    "inputs_read",
     "is_of_stages",
     "loose_in",
     "read_left",
@@ -204,6 +207,24 @@ def read_left(paths: Iterable[Path]) -> Iterator[Left | Refused]:
     places = {json.loads(text)["node"]: place for text, place in where.items()}
     for pool in pools:
         yield from _from_records(pool.of_node, places)
+
+
+def inputs_read(processes: Iterable[DataProcess]) -> list[InputRef]:
+    """Give the assets that processes say they read, each once; members of a group one by one."""
+    found: dict[InputRef, None] = {}
+    for process in processes:
+        for entry in process.code.input_data or ():
+            for asset in getattr(entry, "assets", (entry,)):
+                name, url = asset.name, asset.url
+                in_s3 = re.match(r"s3://[^/]+/([^/]+)", url or "")
+                found[InputRef(name=name or (in_s3[1] if in_s3 else None), url=url)] = None
+    return list(found)
+
+
+def inputs_of_stages(paths: Iterable[Path]) -> list[InputRef]:
+    """Give the assets that stages say they read, from the files that they left."""
+    several = (left.processing for left in read_left(paths) if isinstance(left, Left))
+    return inputs_read(process for one in several for process in one.data_processes)
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:

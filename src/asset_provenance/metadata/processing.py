@@ -18,7 +18,7 @@ from asset_provenance import lineage
 from asset_provenance.metadata.description import explain
 from asset_provenance.metadata.inheritance import kept_name, shared_raw_root
 from asset_provenance.metadata.inputs import InputAsset
-from asset_provenance.metadata.intake import Left, read_left
+from asset_provenance.metadata.intake import Left, inputs_read, read_left
 from asset_provenance.metadata.merging import Mention, Merged, last_of
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
@@ -65,12 +65,15 @@ class BuiltProcessing(NamedTuple):
         earlier stage, that the schema refuses.
     notes
         All notes but those on what is refused.
+    read_by_stages
+        What the processes of earlier stages say they read.
     """
 
     processing: Processing
     inherited: frozenset[str]
     refused: Mapping[str, bytes]
     notes: Sequence[str]
+    read_by_stages: Sequence[InputRef]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +127,30 @@ def build_processing(
         for asset in inputs:
             if "processing" in asset.files:
                 places[asset.name] = _take_over(merged, asset, refused)
+    handed_on = {name: last_of(mentions) for name, mentions in places.items()}
+    of_inputs = {mention.step for mentions in places.values() for mention in mentions}
     for stage in stages:
         places.setdefault(stage.name, []).extend(_take_in(merged, stage, refused))
     merged.settle()
     names_inherited = merged.names
+    # Each stage said what it read, and could not know what had been done to that before.
+    of_stages = {mention.step: None for mentions in places.values() for mention in mentions}
+    steps = [step for step in of_stages if step is not None and step not in of_inputs]
     for one in given:
-        merged.add(Processing.model_validate(copy.deepcopy(dict(one))), "the script")
+        processing = Processing.model_validate(copy.deepcopy(dict(one)))
+        mentions = merged.add(processing, "the script")
         merged.settle(by_time=False)
+        if not processing.dependency_graph:
+            steps += [mention.step for mention in mentions if mention.step is not None]
     followed = _followed(places)
     ordered = sorted(records, key=lambda record: record.start_date_time)
     names = lineage.unique_names([record.name for record in ordered], taken=merged.names)
     by_id = dict(zip((record.id for record in ordered), names, strict=True))
     graph = merged.graph()
+    for step in steps:
+        for ref in inputs_read([step.process]):
+            before = {each.name for each in handed_on.get(ref.name or "", ())}
+            graph[step.name] += sorted(before.difference(graph[step.name]))
     for record_id, targets in lineage.dependencies(ordered).items():
         graph[by_id[record_id]] = [by_id[target] for target in targets]
     place = {name: number for number, name in enumerate(graph)}
@@ -160,7 +175,8 @@ def build_processing(
         )
     except ValidationError as error:
         raise ValueError(f"processing: {explain(error)}") from None
-    return BuiltProcessing(processing, names_inherited, refused.files, list(notes))
+    read = inputs_read(step.process for step in of_stages if step is not None)
+    return BuiltProcessing(processing, names_inherited, refused.files, list(notes), read)
 
 
 @dataclass(slots=True)
