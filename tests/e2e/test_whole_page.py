@@ -122,19 +122,34 @@ def capsule(tmp_path: Path) -> Path:
     shutil.copytree(TEMPLATE, folder)
     for name in ("data", "results", "scratch"):
         (folder / name).mkdir()
+    fill_in(folder / "code" / "asset-provenance.toml", {"# experimenters": "experimenters"})
     return folder
 
 
-def run_capsule(capsule: Path, *arguments: str) -> Path:
-    """Run the capsule as a Reproducible Run does, and give its results."""
+def fill_in(file: Path, changes: dict[str, str]) -> None:
+    """Fill a file of the template in, as somebody does who copies it."""
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+
+
+def start_capsule(capsule: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the capsule as a Reproducible Run does."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", str(capsule / "code" / "run"), *arguments],
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def run_capsule(capsule: Path, *arguments: str) -> Path:
+    """Run the capsule, and give its results."""
+    done = start_capsule(capsule, *arguments)
     assert done.returncode == 0, done.stderr
     return capsule / "results"
 
@@ -167,10 +182,38 @@ def test_the_template_describes_data_from_outside(capsule: Path) -> None:
     downloaded = capsule / "data" / "download"
     downloaded.mkdir()
     (downloaded / "atlas.csv").write_text("1,2\n")
+    fill_in(
+        capsule / "code" / "run_capsule.py",
+        {
+            '"",  # a short name': '"KimLab-DevCCF-v1",  # a short name',
+            'source=""': 'source="https://example.org/atlas.zip"',
+            'creation_time=""': 'creation_time="2024-04-21"',
+            'institution=""': 'institution="UPENN"',
+            "investigators=[]": 'investigators=["Yongsoo Kim"]',
+            "modalities=[]": 'modalities=["MRI", "SPIM"]',
+            "funding_source=[]": 'funding_source=["NIMH:RF1MH12460501"]',
+            'license=""': 'license="CC-BY-4.0"',
+        },
+    )
     results = run_capsule(capsule, "--case", "outside")
     assert (results / "atlas.csv").read_text() == "1,2\n"
     assert not (results / "processing.json").exists()
     assert main(["check", str(results)]) == 0
+
+
+def test_the_template_asks_for_what_it_cannot_know(capsule: Path) -> None:
+    done = start_capsule(capsule)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no data are attached" in done.stderr
+    make_asset(capsule / "data", carried=())
+    fill_in(capsule / "code" / "asset-provenance.toml", {"experimenters": "# experimenters"})
+    assert "experimenters is missing" in start_capsule(capsule).stderr
+    make_asset(capsule / "data", OTHER, carried=())
+    assert f"not for {RAW}, {OTHER}: see --case aggregate" in start_capsule(capsule).stderr
+    shutil.rmtree(capsule / "data" / OTHER)
+    told = start_capsule(capsule, "--case", "outside").stderr
+    assert all(f"{fact} is missing" in told for fact in ("source", "license", "investigators"))
+    assert list((capsule / "results").iterdir()) == []
 
 
 def test_the_template_publishes_its_results(capsule: Path, services: LoopbackServices) -> None:

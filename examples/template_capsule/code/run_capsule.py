@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def write_table(name: str, header: tuple[str, ...], rows: list[tuple[object, ...
 
 def single_input(least_files: int) -> None:
     """One attached asset: the result is named after it, and inherits all its metadata."""
-    (session,) = attached()
+    session = only_one(attached())
     with DerivedAsset("file-types", inputs=session):
         list_files([session])
         count_types(least_files=least_files)
@@ -68,24 +68,32 @@ def aggregate(least_files: int, base_name: str) -> None:
 
 def outside_data() -> None:
     """Data from outside AIND: a copy, with a data description only."""
-    (downloaded,) = attached()
-    with ExternalAsset(
-        "ExampleLab-atlas-v1",
-        source="https://example.org/atlas/v1",
-        creation_time="2024-04-21",  # when the data were posted
-        accessed="2025-03-01",
-        institution="UPENN",
-        investigators=["First Last"],
-        modalities=["MRI", "SPIM"],
-        funding_source=["NIMH:RF1MH000000"],
-        license="CC-BY-4.0",
-    ) as asset:
-        shutil.copytree(downloaded, asset.output_dir, dirs_exist_ok=True)
+    ExternalAsset(
+        "",  # a short name of the data, such as "KimLab-DevCCF-v1"
+        source="",  # the URL or API call that they were got from
+        creation_time="",  # when they were posted, or a related publication: "2024-04-21"
+        accessed=None,  # the day they were got, unless it was today: "2025-03-01"
+        institution="",  # the one that collected them: "UPENN"
+        investigators=[],  # ["Yongsoo Kim"]
+        modalities=[],  # ["MRI", "SPIM"]
+        funding_source=[],  # ["NIMH:RF1MH12460501"]
+        license="",  # "CC-BY-4.0"
+    ).write(copy_from=only_one(attached()))
 
 
 def attached() -> list[Path]:
     """Give the folders of the attached data assets."""
-    return sorted(path for path in DATA.iterdir() if path.is_dir())
+    folders = sorted(path for path in DATA.iterdir() if path.is_dir()) if DATA.is_dir() else []
+    if not folders:
+        sys.exit(f"no data are attached: there is no folder in {DATA}")
+    return folders
+
+
+def only_one(folders: list[Path]) -> Path:
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        sys.exit(f"this case is for one attached asset, not for {names}: see --case aggregate")
+    return folders[0]
 
 
 def main() -> None:
