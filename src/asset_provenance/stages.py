@@ -15,14 +15,13 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import writer
 from asset_provenance.metadata.intake import find_left
-from asset_provenance.metadata.manifest import find_obstacles
+from asset_provenance.metadata.manifest import MERGED, find_obstacles
 from asset_provenance.metadata.merging import merge_files
 from asset_provenance.progress import byte_progress
 
 __all__ = ["MergedStages", "merge_stages"]
 
 _PROCESSING = file_name("processing")
-_PROCESS_NAME = "merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def _refuse_to_lose(output: Path, paths: Sequence[Path]) -> None:
     place = output / _PROCESSING
     if any(os.path.realpath(path) == os.path.realpath(place) for path in paths):
         return
-    if _PROCESSING in find_obstacles(output, _PROCESS_NAME):
+    if _PROCESSING in find_obstacles(output, MERGED):
         raise StorageError(
             f"{place} is there already, and is not among what is merged: name {output} as one of "
             "the folders, too, or give another --output"
@@ -139,7 +138,7 @@ def _write(output: Path, content: bytes, names: Sequence[str]) -> None:
             header={
                 "asset_provenance_version": importlib.metadata.version("asset-provenance"),
                 "name": None,
-                "process_name": _PROCESS_NAME,
+                "process_name": MERGED,
                 "run": staging.name,
             },
         )

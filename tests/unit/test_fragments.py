@@ -201,6 +201,17 @@ def test_where_only_stages_are_given_the_inputs_are_what_they_read(
     assert f"inputs, as the stages part_a, part_b tell: {RAW}" in caplog.text
 
 
+def test_check_says_how_a_stage_and_what_is_merged_become_an_asset(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part, _ = parallel_stages(make_asset(data_root))
+    assert main(["check", str(part)]) == 1
+    assert "-> this is what a stage left: give the folder as an input" in capsys.readouterr().out
+    assert main(["merge", str(part), "--output", "merged"]) == 0
+    assert main(["check", "merged"]) == 1
+    assert "-> merge writes a processing.json only" in capsys.readouterr().out
+
+
 def test_stages_of_which_nothing_is_known_are_told_with_what_to_give(data_root: Path) -> None:
     raw = make_asset(data_root)
     parts = parallel_stages(raw)

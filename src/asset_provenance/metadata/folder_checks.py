@@ -27,6 +27,8 @@ from asset_provenance.corefiles import (
 from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.metadata import checks
 from asset_provenance.metadata.findings import Finding, Severity, schema_findings
+from asset_provenance.metadata.intake import is_of_stages
+from asset_provenance.metadata.manifest import MERGED
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.metadata.writer import interrupted_writes, runs_kept
 from asset_provenance.metadata.written_set import (
@@ -80,7 +82,7 @@ def check_folder(folder: Path) -> list[Finding]:
         required = (DATA_DESCRIPTION,) if written.is_external else (DATA_DESCRIPTION, PROCESSING)
         for name in required:
             if name not in written.present:
-                written.error(file_name(name), "", "it is missing", written.again)
+                written.error(file_name(name), "", "it is missing", _how_to_complete(written))
         _look_at_listed_files(written)
         now, acquired = datetime.now(UTC), _acquisition_start(written)
         processes = _look_at_processing(written, now, acquired)
@@ -97,6 +99,17 @@ def check_folder(folder: Path) -> list[Finding]:
 
 
 # The manifest
+
+
+def _how_to_complete(written: WrittenSet) -> str:
+    """Say how a file is written that a set lacks, also where no whole set was written at all."""
+    if written.label == MERGED:
+        return "merge writes a processing.json only: take it in as an input of a DerivedAsset"
+    if is_of_stages(written.folder):
+        return (
+            "this is what a stage left: give the folder as an input to the asset of the last stage"
+        )
+    return written.again
 
 
 def _look_at_listed_files(written: WrittenSet) -> None:

@@ -14,6 +14,7 @@ from asset_provenance.corefiles import CORE_FILES, MANIFEST, file_name
 __all__ = [
     "EXTERNAL",
     "MANIFEST_FORMAT",
+    "MERGED",
     "digest",
     "find_obstacles",
     "is_as_written",
@@ -23,6 +24,8 @@ __all__ = [
 MANIFEST_FORMAT = 1
 EXTERNAL = "external"
 """What the manifest says of the kind of a set that describes data from outside."""
+MERGED = "merge"
+"""What it has for a label where nothing but stages were merged."""
 
 
 def find_obstacles(

@@ -52,6 +52,7 @@ T = TypeVar("T", bound=Hashable)
 
 _LONGEST_SHOWN = 80
 _MOST_SUGGESTED = 3
+_NEAR = 0.7
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,15 @@ class _Vocabulary(Generic[T]):
         Each term with the labels it goes by; the first is the one to write.
     examples
         Of labels, where the terms are too many to name them all.
+    if_missing
+        What to do where the schema has no such term.
     """
 
     kind: str
     kinds: str
     terms: Mapping[T, tuple[str, ...]]
     examples: tuple[str, ...] = ()
+    if_missing: str = ""
 
     def read(self, value: object) -> T:
         """Give the term that a label, a mapping with its labels, or the term itself stands for."""
@@ -101,7 +105,8 @@ class _Vocabulary(Generic[T]):
         if found:
             names = _listed(map(self._title, found), "or")
             raise ValueError(f"{self.kind} {_shown(given)} can be {names}: give the full name")
-        raise ValueError(f"{_shown(given)} is not {self._known()}{self._suggestion(plain)}")
+        told = f"{self._known()}{self.if_missing}{self._suggestion(plain)}"
+        raise ValueError(f"{_shown(given)} is not {told}")
 
     def _known(self) -> str:
         if self.examples:
@@ -116,7 +121,9 @@ class _Vocabulary(Generic[T]):
         if len(self.terms) < _MOST_SUGGESTED:  # named in full just before
             return ""
         owners = {_plain(label): term for term, labels in self.terms.items() for label in labels}
-        near = [owners[label] for label in difflib.get_close_matches(plain, owners, n=6)]
+        near = [
+            owners[label] for label in difflib.get_close_matches(plain, owners, n=6, cutoff=_NEAR)
+        ]
         titles = [self._title(term) for term in dict.fromkeys(near)][:_MOST_SUGGESTED]
         return f"; did you mean {_listed(titles, 'or')}?" if titles else ""
 
@@ -135,7 +142,12 @@ def _named(classes: Iterable[Any]) -> dict[Any, tuple[str, ...]]:
 
 
 _ORGANIZATIONS: _Vocabulary[OrganizationModel] = _Vocabulary(
-    "organization", "organizations", _named(Organization.ALL), ("AIND", "Allen Institute")
+    "organization",
+    "organizations",
+    _named(Organization.ALL),
+    ("AIND", "Allen Institute"),
+    "; one that is missing there is asked for at "
+    "https://github.com/AllenNeuralDynamics/aind-data-schema-models/issues",
 )
 _MODALITIES: _Vocabulary[ModalityModel] = _Vocabulary(
     "modality", "modalities", _named(Modality.ALL)

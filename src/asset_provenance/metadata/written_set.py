@@ -73,6 +73,8 @@ class WrittenSet:
         What the manifest says of each file.
     name : str or None
         What the manifest says that the asset is called.
+    label : str or None
+        What it has for the process name.
     is_external : bool
         Whether the data come from outside, and so have a description only: as the manifest says,
         or where there is none, the project's name.
@@ -88,6 +90,7 @@ class WrittenSet:
         self.models: dict[str, Any] = {}
         self.listed: Mapping[str, Any] = {}
         self.name: str | None = None
+        self.label: str | None = None
         self.is_external = False
         self.inherited_processes: frozenset[str] = frozenset()
         self._names: dict[int, str] = {}
@@ -188,6 +191,7 @@ class WrittenSet:
             self.error(MANIFEST, "files", "it lists no files, or too many", RUN_AGAIN)
         else:
             self.listed, self.name = files, manifest.get("name")
+            self.label = manifest.get("process_name")
             self.is_external = manifest.get("kind") == EXTERNAL
             inherited = manifest.get("inherited_processes")
             names = inherited if isinstance(inherited, list) else []
