@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from asset_provenance import children
 from asset_provenance.errors import AssemblyError, UsageError
-from asset_provenance.metadata import upgrade as upgrade_module
 from asset_provenance.metadata.upgrade import is_v1, upgrade, v1_files
 
 SAMPLES = Path(__file__).resolve().parents[4] / "shared" / "samples"
@@ -426,10 +426,10 @@ def test_without_the_extra_the_error_says_what_to_install(
                 if not item.name.startswith("aind_metadata_upgrader"):
                     (copy / item.name).symlink_to(item)
             # Installed beside the upgrader, our own package must come from the copy too.
-            ours = Path(upgrade_module.__file__)
+            ours = Path(children.__file__)
             if ours.is_relative_to(folder):
                 place = copy / ours.relative_to(folder)
-                monkeypatch.setattr(upgrade_module, "__file__", str(place))
+                monkeypatch.setattr(children, "__file__", str(place))
             folder = copy
         path.append(str(folder))
     monkeypatch.setattr(sys, "path", path)
