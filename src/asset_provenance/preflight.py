@@ -27,6 +27,10 @@ from asset_provenance.suggestions import did_you_mean
 
 __all__ = ["check_folder", "prepare", "warn_of_changed_case"]
 
+_HANDED_ON = (
+    "Mend first what could not be found or read: it may hand on the facts that are missing."
+)
+
 _log = logging.getLogger("asset_provenance")
 
 
@@ -151,9 +155,10 @@ def prepare(
     if missing:
         plan.advice = _where_to_give()
     if missing and (is_unread or not_found):
-        plan.advice = f"What is missing may come with what could not be read.\n{plan.advice}"
+        plan.advice = f"{_HANDED_ON}\n{plan.advice}"
     plan.problems.extend(missing)
-    plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
+    if not (missing and (is_unread or not_found)):  # else it may be known what to name it after
+        plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
     _tell_not_found(plan, not_found)
     if plan.problems:
         return

@@ -698,12 +698,21 @@ def test_every_missing_or_malformed_fact_is_told_in_one_error(data_root: Path) -
         "investigators is missing",
         "modalities is missing",
         "experimenters is missing",
-        "base_name is missing",
+        "Mend first what could not be found or read",
         "ASSET_PROVENANCE_EXPERIMENTERS=",
         "[tool.asset-provenance]",
     ):
         assert said in text
+    # What is found may give the name.
+    assert "base_name" not in text
     assert not RESULTS.exists()
+
+
+def test_people_and_money_of_another_project_are_asked_for_and_it_is_said_why(raw: Path) -> None:
+    with pytest.raises(PreflightError) as caught:
+        DerivedAsset("tuning", inputs=raw, project_name="Other", **PEOPLE).start()
+    told = "investigators is missing (the input's is that of another project, 'Synthetic project')"
+    assert any(problem.startswith(told) for problem in caught.value.problems)
 
 
 def test_results_never_go_into_an_input(raw: Path) -> None:

@@ -45,9 +45,13 @@ def merge(
     else:
         for fault in merged.faults:
             say(f"error: {fault}", style="bold red", error=True)
-        said = f"{merged.processes} processes of {merged.files} files"
+        said = f"{_number(merged.processes, 'process', 'es')} of {_number(merged.files, 'file')}"
         if merged.is_written:
             say(f"{output / 'processing.json'}: {said}")
         else:
             say(f"nothing was written; {said} can be merged: mend the rest, or --accept-invalid")
     raise typer.Exit(1 if merged.faults or not merged.is_written else 0)
+
+
+def _number(count: int, thing: str, plural: str = "s") -> str:
+    return f"{count} {thing}{'' if count == 1 else plural}"

@@ -85,11 +85,14 @@ class Facts:
         By the name of the fact; a fact that is not there is unknown.
     problems
         One text for each fact that was given but cannot be used.
+    withheld
+        By the name of a fact that an input has, the project of the input that it belongs to.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    withheld: dict[str, str] = field(default_factory=dict)
 
     def set(self, name: str, value: Any, source: str) -> None:
         """Take a fact, unless one from an earlier source is there."""
@@ -156,6 +159,9 @@ def inherit_facts(given: Facts, inputs: Sequence[InputAsset]) -> Facts:
             or own_project is None
             or asset.description.get("project_name") == own_project
         ]
+        for asset in described:
+            if asset not in holders and asset.description.get(name):
+                facts.withheld[name] = str(asset.description.get("project_name"))
         _inherit(facts, name, holders)
     facts.set("institution", vocabulary.organization("AIND"), "the default")
     facts.set("license", vocabulary.license_("CC-BY-4.0"), "the default")
@@ -203,10 +209,15 @@ def missing_facts(facts: Facts, *, only: Sequence[str] = _REQUIRED) -> list[str]
     """Give one text for each required fact that nothing supplies, with the ways to give it."""
     told = {problem.split(" ", 1)[0] for problem in facts.problems}
     return [
-        f"{name} is missing: {_ways(name)}"
+        f"{name} is missing{_why(facts, name)}: {_ways(name)}"
         for name in _REQUIRED
         if name in only and name not in told and not facts.values.get(name)
     ]
+
+
+def _why(facts: Facts, name: str) -> str:
+    project = facts.withheld.get(name)
+    return "" if project is None else f" (the input's is that of another project, {project!r})"
 
 
 def _ways(name: str) -> str:
