@@ -101,7 +101,13 @@ def read_publication(folder: Path) -> Publication:
         for process in _mappings(processing.get("data_processes"))
         if process.get("name") not in inherited
     ]
-    pipelines = _mappings(processing.get("pipelines"))
+    # Those of inherited processes are of others; ours are those that our own processes name.
+    named = {_text(process.get("pipeline_name")) for process in own}
+    pipelines = [
+        pipeline
+        for pipeline in _mappings(processing.get("pipelines"))
+        if not inherited or _text(pipeline.get("name")) in named - {""}
+    ]
     return Publication(
         folder=folder,
         name=_text(described.get("name")),
@@ -124,7 +130,7 @@ def read_publication(folder: Path) -> Publication:
         ),
         codes=(
             *(_code(_text(process.get("name")), process.get("code")) for process in own),
-            *(_code("the pipeline", pipeline) for pipeline in pipelines if not inherited),
+            *(_code("the pipeline", pipeline) for pipeline in pipelines),
         ),
     )
 

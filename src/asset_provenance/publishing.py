@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from asset_provenance import patches
 from asset_provenance.errors import ServiceError
+from asset_provenance.publishfiles import stands_against_asset
 from asset_provenance.services.requesting import UnansweredError
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Published", "kept_patches", "publish"]
 
 _LOOKS, _PAUSE = 4, 1.5
-"""How often to look for what may have been made, and the seconds between two looks."""
+"""How often to look for a record that may have been made, and the seconds between two looks."""
+_LONGEST_PAUSE, _LONGEST_SEARCH = 10.0, 120.0
+"""Seconds between two looks for a data asset that may have been made, and to the last of them."""
 
 Tell = Callable[[str], None]
 
@@ -38,7 +41,7 @@ class Published:
     asset
         The data asset, ready for use.
     page, location
-        Where people and programs find it; no location if Code Ocean does not tell it.
+        Where people find it, and where its files are; no location if nobody tells it.
     record
         Its record in the metadata database, or None if it was not registered from here.
     """
@@ -49,10 +52,10 @@ class Published:
     record: Record | None
 
 
-def kept_patches(folder: Path) -> Path:
+def kept_patches(plan: Plan) -> Path:
     """Give the folder that patches go to which are not published: beside the asset's own."""
-    whole = folder.resolve()
-    return whole.with_name(f"{whole.name}-patches")
+    whole = plan.publication.folder.resolve()
+    return whole.with_name(f"{whole.name}-patches") / plan.publication.name.replace("/", "_")
 
 
 def publish(
@@ -79,29 +82,38 @@ def publish(
         If the folder cannot be made ready for it.
     """
     if plan.left_out:
-        place = kept_patches(plan.publication.folder)
+        place = kept_patches(plan)
         patches.take_out(plan.publication.folder, list(plan.left_out), place)
         tell(f"left out {', '.join(plan.left_out)}, kept in {place}")
     service = plan.code_ocean
     asset = plan.existing
+    was_ready = asset is not None and asset.is_ready  # and was compared with the folder
     if asset is None:
-        asset = _created(plan)
+        asset = _created(plan, seconds, tell)
         tell(f"created the data asset {asset.id}")
     else:
         tell(f"the data asset {asset.id} was there already")
     asset = service.wait(asset, seconds=seconds, progress=progress)
     tell(f"it is ready: {service.page(asset.id)}")
-    tags = tuple(dict.fromkeys((*asset.tags, *plan.publication.tags)))
-    summary = plan.publication.summary or asset.description
-    if tags != asset.tags or summary != asset.description:
-        service.describe(asset, tags=tags, description=summary)
-        tell("set its tags and its description")
+    if not was_ready:
+        problem = stands_against_asset(plan.publication.folder, asset, service, plan.source)
+        if problem is not None:
+            raise ServiceError(f"it is not registered: {problem}")
+    tags = asset.tags or plan.publication.tags
+    description = asset.description or plan.publication.summary
+    if (tags, description) != (asset.tags, asset.description):
+        service.describe(asset, tags=tags, description=description)
+        tell("set its tags and its description, which it had not")
+    elif plan.keeps_tags or plan.keeps_description:
+        tell("left its tags and its description as they are there")
     location = plan.location(asset)
-    record = _registered(plan, asset, location, tell)
+    record = _registered(plan, asset, location, tell, may_be_known=was_ready)
+    if record is not None:
+        location = record.location
     return Published(asset, service.page(asset.id), location, record)
 
 
-def _created(plan: Plan) -> RemoteAsset:
+def _created(plan: Plan, seconds: float, tell: Tell) -> RemoteAsset:
     """Create the data asset; where no answer came, look whether it was created all the same."""
     publication = plan.publication
     try:
@@ -111,36 +123,53 @@ def _created(plan: Plan) -> RemoteAsset:
             tags=publication.tags,
             description=publication.summary,
         )
+    except KeyboardInterrupt:
+        tell(
+            "asked for the data asset and did not wait for the answer: give Code Ocean a few "
+            "minutes to show it"
+        )
+        raise
     except UnansweredError as error:
-        for look in range(_LOOKS):
-            if look:
-                time.sleep(_PAUSE)
+        begin, pause = time.monotonic(), _PAUSE
+        until = begin + min(seconds, _LONGEST_SEARCH)
+        while True:
             for asset in plan.code_ocean.find(publication.name):
-                if asset.may_be_from(plan.source) and not asset.has_failed:
+                if asset.may_be_from(plan.source) and not (asset.has_failed or asset.is_archived):
                     return asset
+            if time.monotonic() >= until:
+                break
+            time.sleep(max(0.0, min(pause, until - time.monotonic())))
+            pause = min(_LONGEST_PAUSE, pause * 1.5)
         raise ServiceError(
             f"{error}. Nobody knows whether the data asset is being made, and none is to be seen "
-            "yet; run this again in a few minutes, which looks for it before it makes one"
+            f"after {time.monotonic() - begin:.0f} s. Wait until Code Ocean shows what it has made "
+            f"({plan.code_ocean.domain}/data-assets, a few minutes), or two may be made; then run "
+            "this again, which looks for it before it makes one"
         ) from None
 
 
-def _registered(plan: Plan, asset: RemoteAsset, location: str | None, tell: Tell) -> Record | None:
+def _registered(
+    plan: Plan, asset: RemoteAsset, location: str | None, tell: Tell, *, may_be_known: bool
+) -> Record | None:
     registry = plan.registry
     if registry is None or location is None:
         tell(f"not registered in the metadata database: {plan.not_registered}")
         return None
+    from asset_provenance.services.registry import known_record  # noqa: PLC0415 - slow
 
-    def known() -> Record | None:
-        here = (
-            record
-            for record in registry.records(plan.publication.name)
-            if record.location.rstrip("/") == location or asset.id in record.asset_ids
-        )
-        return next(here, None)
+    def known(looks: int) -> Record | None:
+        for look in range(looks):
+            if look:
+                time.sleep(_PAUSE)
+            record = known_record(registry, plan.publication.name, location, asset.id)
+            if record is not None:
+                return record
+        return None
 
-    record = known()
+    # An earlier run may have registered it a moment ago.
+    record = known(_LOOKS if may_be_known else 1)
     if record is not None:
-        tell(f"its record {record.id} was in the metadata database already")
+        tell(f"its record {record.id} was in the metadata database already, at {record.location}")
         return record
     try:
         if plan.source.computation is None:
@@ -153,10 +182,14 @@ def _registered(plan: Plan, asset: RemoteAsset, location: str | None, tell: Tell
                 computation_id=plan.source.computation,
             )
     except UnansweredError:
-        record = known()
+        record = known(_LOOKS)
         if record is None:
             raise
-    record = record or known()
-    told = f"as {record.id}" if record else "its record is not to be seen yet"
-    tell(f"registered it in the metadata database, {told}")
+    record = record or known(_LOOKS)
+    if record is None:
+        raise ServiceError(
+            f"it was registered in the metadata database at {location}, and its record is not to "
+            "be seen yet: wait a few minutes, then run this again, which looks for it first"
+        )
+    tell(f"registered it in the metadata database, as {record.id}")
     return record

@@ -2,75 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asset_provenance.corefiles import (
-    CORE_FILES,
-    DATA_DESCRIPTION,
-    JOURNAL_FOLDER,
-    PROVENANCE_FOLDER,
-    file_name,
-)
+from asset_provenance.corefiles import DATA_DESCRIPTION, file_name
 from asset_provenance.errors import PreflightError, ServiceError
-from asset_provenance.patches import find_patches, is_patch
+from asset_provenance.patches import files_below
 from asset_provenance.publication import Publication, why_unreachable
-from asset_provenance.services.codeocean import (
-    DOMAIN_VARIABLE,
-    TOKEN_VARIABLES,
-    AssetSource,
-    CodeOceanService,
-    find_domain,
-    find_token,
+from asset_provenance.publishfiles import (
+    Unasked,
+    differing_metadata,
+    held_by_asset,
+    held_by_computation,
+    look_through,
+    stands_against_asset,
+    unasked_in,
+)
+from asset_provenance.publishsource import (
+    Request,
+    asked_source,
+    known_bucket,
+    reach_code_ocean,
+    settled_source,
 )
 from asset_provenance.services.lookup import find_database
-from asset_provenance.services.requesting import RefusedError
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
-    from asset_provenance.services.codeocean import RemoteAsset
-    from asset_provenance.services.registry import Registry
+    from asset_provenance.services.codeocean import AssetSource, CodeOceanService, RemoteAsset
+    from asset_provenance.services.registry import Record, Registry
 
-__all__ = ["OPEN_BUCKET", "Plan", "Request", "as_json", "make_plan"]
+__all__ = ["OPEN_BUCKET", "Plan", "as_json", "make_plan"]
 
 OPEN_BUCKET = "aind-open-data"
-_COMPUTATION_VARIABLE = "CO_COMPUTATION_ID"
-_RESULT_BUCKETS = {
-    "https://codeocean.allenneuraldynamics.org": "codeocean-s3datasetsbucket-1u41qdg42ur9"
-}
-"""Where a deployment keeps the results that it captures, each in a folder named by its id; the
-API does not tell."""
 _SERVICE_TIMEOUT = 10.0
-_S3_URL = re.compile(r"s3://([a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])/+([^?#\s]*[^?#\s/])/*")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for, besides the folder.
-
-    Parameters
-    ----------
-    computation, path
-        Whose results, and the folder in them; None and empty: this computation's, all of them.
-    s3
-        ``s3://bucket/prefix``, instead of a computation.
-    results_bucket
-        Where Code Ocean keeps results, if that is not known by its domain.
-    with_patches, despite_restrictions, register
-        What is published although it is held back otherwise; and whether to register it.
-    """
-
-    computation: str | None = None
-    path: str = ""
-    s3: str | None = None
-    results_bucket: str | None = None
-    with_patches: bool = False
-    despite_restrictions: bool = False
-    register: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +58,8 @@ class Plan:
         Where Code Ocean keeps what it captures.
     left_out, published_patches
         The patches that are taken out of the folder before, and those that go with it.
-    existing
-        The data asset, if it has been made before.
+    existing, record
+        The data asset and its record in the database, if they have been made before.
     """
 
     publication: Publication
@@ -104,6 +71,27 @@ class Plan:
     left_out: tuple[str, ...]
     published_patches: tuple[str, ...]
     existing: RemoteAsset | None
+    record: Record | None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the data asset: ours, unless somebody has given it others."""
+        return (self.existing.tags if self.existing else ()) or self.publication.tags
+
+    @property
+    def description(self) -> str:
+        """The description of the data asset: ours, unless somebody has given it another."""
+        return (self.existing.description if self.existing else "") or self.publication.summary
+
+    @property
+    def keeps_tags(self) -> bool:
+        """Whether the data asset that is there has tags that are not ours."""
+        return set(self.tags) != set(self.publication.tags)
+
+    @property
+    def keeps_description(self) -> bool:
+        """Whether the data asset that is there has a description that is not ours."""
+        return self.description != self.publication.summary
 
     def location(self, asset: RemoteAsset | None) -> str | None:
         """Give where the files of the data asset are, or will be; None if nobody knows."""
@@ -117,7 +105,7 @@ class Plan:
 
 
 def make_plan(publication: Publication, request: Request) -> Plan:
-    """Look at the asset, at what is asked for and at what Code Ocean has, and change nothing.
+    """Look at the asset, at what is asked for and at what the services have, and change nothing.
 
     Raises
     ------
@@ -126,10 +114,17 @@ def make_plan(publication: Publication, request: Request) -> Plan:
     ServiceError
         If a service cannot be asked.
     """
+    folder = publication.folder
     settings = load_settings({}, script_folder=None)
     seconds = settings.seconds("service_timeout", _SERVICE_TIMEOUT)
-    problems = [*settings.problems, *_against_publishing(publication, request)]
-    if settings.flag("offline", default=False):
+    offline = settings.flag("offline", default=False)
+    unasked = unasked_in(files_below(folder))
+    problems = [
+        *settings.problems,
+        *_against_publishing(publication, request),
+        *_against_journals(folder, unasked),
+    ]
+    if offline:
         given = settings.get("offline")
         where = f" ({given.source})" if given else ""
         problems.append(f"offline is set{where}, and publishing asks services: set it to false")
@@ -137,48 +132,60 @@ def make_plan(publication: Publication, request: Request) -> Plan:
         database = find_database(settings)
     except ValueError as error:
         problems.append(str(error))
-    source = _source(publication, request, problems)
-    service = _code_ocean(seconds, problems)
-    bucket = request.results_bucket or (_RESULT_BUCKETS.get(service.domain) if service else None)
-    if source and not source.bucket and service and not bucket and request.register:
+    source = asked_source(folder, request, problems)
+    service = reach_code_ocean(seconds, problems)
+    bucket = known_bucket(request, service, problems)
+    unknown = service and not bucket and request.results_bucket is None and request.register
+    if service and source and not source.bucket and unknown:
         problems.append(
             f"nobody knows where {service.domain} keeps the results that it captures, which has to "
             "be registered: give --results-bucket BUCKET, or --no-register"
         )
-    patches = tuple(find_patches(publication.folder))
     existing: RemoteAsset | None = None
-    if service and source and not settings.flag("offline", default=False):
+    if service and source and not offline:
         try:
-            source = _settled(publication, source, service, problems)
-            if source.computation and not source.in_session:
-                patches = _captured_patches(publication, source, service, problems)
+            source = settled_source(folder, source, service, problems)
+            if source.computation and not source.in_session and not problems:
+                unasked = _captured(folder, source, service, problems)
             existing = _existing(publication, source, service, problems)
+            if existing is not None and existing.is_ready and not problems:
+                unasked = _published(folder, existing, source, service, unasked, problems)
         except ServiceError:
             if not problems:
                 raise
-    leaves_out = bool(source and source.in_session and not request.with_patches)
-    if patches and not request.with_patches and not leaves_out:
-        problems.append(_patches_told(patches, source))
+    leaves_out = bool(source and source.in_session and not existing and not request.with_patches)
+    if unasked.patches and not request.with_patches and not leaves_out:
+        problems.append(_patches_told(unasked.patches, source, existing))
     if problems or service is None or source is None:
-        raise PreflightError(f"{publication.folder} cannot be published:", problems)
-    registry: Registry | None = None
-    not_registered: str | None = "as was asked (--no-register)"
-    if request.register:
-        from asset_provenance.services.registry import Registry  # noqa: PLC0415 - slow
-
-        registry = Registry(*database, seconds=seconds)
-        not_registered = registry.missing_rights
-    return Plan(
+        raise PreflightError(f"{folder} cannot be published:", problems)
+    plan = Plan(
         publication=publication,
         source=source,
         code_ocean=service,
-        registry=None if not_registered else registry,
-        not_registered=not_registered,
+        registry=None,
+        not_registered="as was asked (--no-register)",
         results_bucket=bucket,
-        left_out=patches if leaves_out else (),
-        published_patches=() if leaves_out else patches,
+        left_out=unasked.patches if leaves_out else (),
+        published_patches=() if leaves_out else unasked.patches,
         existing=existing,
+        record=None,
     )
+    return _with_registry(plan, *database, seconds=seconds) if request.register else plan
+
+
+def _with_registry(plan: Plan, host: str, version: str, *, seconds: float) -> Plan:
+    """Look whether it can be registered from here, and whether it has been."""
+    from asset_provenance.services.registry import Registry, known_record  # noqa: PLC0415 - slow
+
+    registry = Registry(host, version, seconds=seconds)
+    if registry.missing_rights:
+        return replace(plan, not_registered=registry.missing_rights)
+    record: Record | None = None
+    if plan.existing is not None or plan.source.url is not None:
+        asset_id = plan.existing.id if plan.existing else None
+        name, location = plan.publication.name, plan.location(plan.existing)
+        record = known_record(registry, name, location, asset_id)
+    return replace(plan, registry=registry, not_registered=None, record=record)
 
 
 def _against_publishing(publication: Publication, request: Request) -> Iterator[str]:
@@ -200,169 +207,108 @@ def _against_publishing(publication: Publication, request: Request) -> Iterator[
             "run again with code_url set to where others find it "
             '(ASSET_PROVENANCE_CODE_URL="https://github.com/your-lab/your-analysis")'
         )
-    if any(
-        path.is_dir() and not path.is_symlink()
-        for path in _entries(publication.folder / JOURNAL_FOLDER)
-    ):
+
+
+def _against_journals(folder: Path, unasked: Unasked) -> Iterator[str]:
+    for journal in unasked.journals:
         yield (
-            f"{publication.folder / JOURNAL_FOLDER} holds the record of a run that has no metadata "
-            f"or still goes on: asset-provenance recover {publication.folder}, or remove it"
+            f"{folder / journal} holds the record of a run that has no metadata or still goes on: "
+            f"asset-provenance recover {(folder / journal).parent}, or remove it"
         )
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _source(publication: Publication, request: Request, problems: list[str]) -> AssetSource | None:
-    if request.s3 is not None:
-        found = _S3_URL.fullmatch(request.s3.strip())
-        if request.computation or request.path:
-            problems.append("--s3 is instead of --computation and --path: give one or the other")
-        if not found or ".." in found[2].split("/"):
-            problems.append(f"--s3 {request.s3}: it must be as s3://bucket/folder")
-            return None
-        return AssetSource(bucket=found[1], prefix=found[2])
-    computation = request.computation or os.environ.get(_COMPUTATION_VARIABLE, "").strip()
-    if not computation:
-        problems.append(
-            f"no computation is known whose results {publication.folder} are: give --computation "
-            f"ID (in a capsule, {_COMPUTATION_VARIABLE} has it), or --s3 s3://bucket/folder"
-        )
-        return None
-    path = request.path.strip("/")
-    if ".." in path.split("/"):
-        problems.append(f"--path {request.path}: it must be a folder in the results")
-    return AssetSource(computation=computation, path=path)
-
-
-def _code_ocean(seconds: float, problems: list[str]) -> CodeOceanService | None:
-    token = find_token()
-    if token is None:
-        problems.append(
-            "no token for Code Ocean is known: attach it to the capsule as a secret, or set one "
-            f"of {', '.join(TOKEN_VARIABLES)}, or any variable with a value that begins with cop_"
-        )
-    try:
-        domain = find_domain()
-    except ValueError as error:
-        problems.append(f"{DOMAIN_VARIABLE}: {error}")
-        return None
-    if domain is None:
-        problems.append(
-            f"nobody knows where Code Ocean is: set {DOMAIN_VARIABLE}, as in "
-            f'{DOMAIN_VARIABLE}="https://codeocean.allenneuraldynamics.org"'
-        )
-    if domain is None or token is None:
-        return None
-    try:
-        return CodeOceanService(domain, token, seconds=seconds)
-    except ServiceError as error:  # its SDK is missing
-        problems.append(str(error))
-        return None
-
-
-def _settled(
-    publication: Publication, source: AssetSource, service: CodeOceanService, problems: list[str]
-) -> AssetSource:
-    """Find out whether a computation has ended, or is the session that this runs in."""
-    if source.computation is None:
-        return source
-    try:
-        computation = service.computation(source.computation)
-    except RefusedError as error:
-        if error.status != 404:
-            raise
-        problems.append(
-            f"{service.domain} has no computation {source.computation}, or none that the token "
-            "gives access to: mend --computation"
-        )
-        return source
-    if computation.is_session and computation.state == "running":
-        if os.environ.get(_COMPUTATION_VARIABLE) != source.computation:
-            problems.append(
-                f"the computation {source.computation} is a session that goes on elsewhere: run "
-                "this in the session, where the folder is"
-            )
-        elif source.path:
-            problems.append(
-                f"--path: in a session, {publication.folder} itself is captured; leave it out"
-            )
-        return AssetSource(source.computation, str(publication.folder.resolve()), in_session=True)
-    if computation.state not in ("completed", "failed"):
-        problems.append(
-            f"the computation {source.computation} is {computation.state}: its results can be "
-            "captured when it has ended; run this again then"
-        )
-    elif not computation.has_results:
-        problems.append(f"the computation {source.computation} has no results")
-    return source
-
-
-def _captured_patches(
-    publication: Publication, source: AssetSource, service: CodeOceanService, problems: list[str]
-) -> tuple[str, ...]:
-    """Compare the folder with what would be captured, and give the patches in that."""
-    if problems:
-        return ()
+def _captured(
+    folder: Path, source: AssetSource, service: CodeOceanService, problems: list[str]
+) -> Unasked:
+    """Compare the folder with the results that would be captured, and look through those."""
     place = f"the results of the computation {source.computation}"
     if source.path:
         place = f"{source.path} in {place}"
-    try:
-        there = service.results(source.computation or "", source.path)
-    except RefusedError as error:
-        if error.status not in (400, 404):
-            raise
-        there = {}
+    held = held_by_computation(service, source)
     described = file_name(DATA_DESCRIPTION)
-    if described not in there:
+    if described not in held.sizes(""):
         problems.append(
-            f"there is no {described} in {place}: give the computation that made "
-            f"{publication.folder} (--computation), and the folder in its results (--path)"
+            f"there is no {described} in {place}: give the computation that made {folder} "
+            "(--computation), and the folder in its results (--path)"
         )
-        return ()
-    differing = [
-        file
-        for file in map(file_name, CORE_FILES)
-        if (publication.folder / file).is_file()
-        and (publication.folder / file).stat().st_size != there.get(file)
-    ]
+        return Unasked((), ())
+    differing = differing_metadata(folder, held)
     if differing:
         problems.append(
-            f"{place} are not what {publication.folder} holds ({', '.join(differing)} differ): "
+            f"{place} are not what {folder} holds ({', '.join(differing)} differ): "
             "what would be captured is not what was checked"
         )
-    if PROVENANCE_FOLDER not in there:
-        return ()
-    path = f"{source.path}/{PROVENANCE_FOLDER}".lstrip("/")
-    inside = service.results(source.computation or "", path)
-    return tuple(f"{PROVENANCE_FOLDER}/{name}" for name in sorted(inside) if is_patch(name))
+        return Unasked((), ())
+    listing = look_through(held)
+    unasked = unasked_in(listing.files)
+    problems.extend(
+        f"{journal} in {place} holds the record of a run that has no metadata or still goes on: it "
+        "would be captured, and the results of an ended computation cannot be changed"
+        for journal in unasked.journals
+    )
+    if listing.is_whole:
+        return unasked
+    # There are too many folders to ask for; the one here, which was checked, knows the rest.
+    here = unasked_in(files_below(folder))
+    return Unasked(tuple(sorted({*unasked.patches, *here.patches})), unasked.journals)
 
 
 def _existing(
     publication: Publication, source: AssetSource, service: CodeOceanService, problems: list[str]
 ) -> RemoteAsset | None:
     found = [asset for asset in service.find(publication.name) if not asset.has_failed]
-    ours = next((asset for asset in found if asset.may_be_from(source)), None)
-    if found and ours is None:
+    ours = [asset for asset in found if not asset.is_archived and asset.may_be_from(source)]
+    if ours:
+        return ours[0]
+    for asset in found[:1]:
+        told = f"Code Ocean has a data asset {publication.name} already"
+        page = service.page(asset.id)
         problems.append(
-            f"Code Ocean has a data asset {publication.name} already, made from something else "
-            f"({service.page(found[0].id)}): look at it, and remove or rename the one that is wrong"
+            f"{told}, which is archived ({page}): take it out of the archive, or rename it, and "
+            "run this again"
+            if asset.is_archived
+            else f"{told}, made from something else ({page}): look at it, and remove or rename "
+            "the one that is wrong"
         )
-    return ours
+    return None
 
 
-def _patches_told(patches: tuple[str, ...], source: AssetSource | None) -> str:
+def _published(
+    folder: Path,
+    asset: RemoteAsset,
+    source: AssetSource,
+    service: CodeOceanService,
+    unasked: Unasked,
+    problems: list[str],
+) -> Unasked:
+    """Compare the folder with a data asset that is there, and look through that."""
+    listing = None
+    if source.in_session:  # where the folder may have changed since
+        listing = look_through(held_by_asset(service, asset))
+        if listing.is_whole:
+            unasked = unasked_in(listing.files)
+    problem = stands_against_asset(folder, asset, service, source, listing)
+    if problem is not None:
+        problems.append(problem)
+    return unasked
+
+
+def _patches_told(
+    patches: tuple[str, ...], source: AssetSource | None, existing: RemoteAsset | None
+) -> str:
+    told = f"uncommitted changes of the code would be published ({', '.join(patches)})"
+    if source is not None and source.in_session and existing is not None:
+        return (
+            f"{told}: the data asset {existing.id}, which is there already, holds them. Publish "
+            "them too (--with-patches), or remove that data asset and run this again, which "
+            "leaves them out"
+        )
     where = "the results of an ended computation cannot be changed"
     if source is not None and source.url is not None:
         where = f"what lies in {source.url} is not changed from here"
     return (
-        f"uncommitted changes of the code would be published ({', '.join(patches)}), and "
-        f"{where}: publish them too (--with-patches), or commit the changes and run the analysis "
-        "again, or run it again with ASSET_PROVENANCE_SAVE_PATCH=false"
+        f"{told}, and {where}: publish them too (--with-patches), or commit the changes and run "
+        "the analysis again, or run it again with ASSET_PROVENANCE_SAVE_PATCH=false"
     )
 
 
@@ -372,8 +318,8 @@ def as_json(plan: Plan) -> Mapping[str, object]:
     return {
         "name": publication.name,
         "mount": publication.name,
-        "tags": list(publication.tags),
-        "description": publication.summary,
+        "tags": list(plan.tags),
+        "description": plan.description,
         "code_ocean": plan.code_ocean.domain,
         "computation": source.computation,
         "in_session": source.in_session,
@@ -381,6 +327,7 @@ def as_json(plan: Plan) -> Mapping[str, object]:
         "s3": source.url,
         "existing": plan.existing.id if plan.existing else None,
         "location": plan.location(plan.existing) if plan.registry else None,
+        "record": plan.record.id if plan.record else None,
         "register_in": plan.registry.host if plan.registry else None,
         "not_registered": plan.not_registered,
         "left_out": list(plan.left_out),

@@ -60,7 +60,7 @@ def transfer_request(plan: Plan, published: Published) -> str:
         "",
         "## Asked by",
         "",
-        *_facts(("People", publication.experimenters or publication.investigators)),
+        f"- People: {', '.join(map(_code, publication.experimenters))}",
         "- Metadata: `asset-provenance check` found no error in them.",
         "- Publication that it belongs to: ",
     ]
@@ -79,8 +79,6 @@ def _facts(*facts: tuple[str, Iterable[str]]) -> Iterator[str]:
 def _record(plan: Plan, published: Published) -> list[str]:
     if published.record is not None:
         return [published.record.id]
-    if plan.registry is not None:
-        return ["registered a moment ago"]
     return [f"none yet ({plan.not_registered}); please register it"]
 
 
@@ -92,11 +90,18 @@ def _size(published: Published) -> str:
 
 def _code(text: str) -> str:
     """Put a text into a code span, fenced with more backticks than it holds in a row."""
-    text = " ".join(text.split())
+    text = "".join(map(_shown, " ".join(text.split())))
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     space = " " if longest else ""
     return f"{fence}{space}{text}{space}{fence}"
+
+
+def _shown(character: str) -> str:
+    """Write out what an editor or a terminal would act upon instead of showing it."""
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def _plain(label: str) -> str:

@@ -6,15 +6,21 @@ import json
 import logging
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aind_data_schema.components.identifiers import Code
 
-from asset_provenance import DerivedAsset, track_process
+from asset_provenance import DerivedAsset, ExternalAsset, track_process
 from asset_provenance.cli import main
 from asset_provenance.testing import Fault, LoopbackServices
 from helpers.assets import FACTS, PEOPLE, RAW, make_asset, process, read_json, write_json
@@ -26,6 +32,7 @@ S3 = "s3://aind-scratch-data/someone/units"
 PATCH = "provenance/uncommitted-0123456789abcdef0123456789abcdef01234567.patch"
 CODE = "https://github.com/your-lab/your-analysis"
 CREATE, SEARCH = "/data_assets", "/data_assets/search"
+NOTHING_FOUND = json.dumps({"has_more": False, "results": []}).encode()
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,13 @@ def asset() -> str:
     return made()
 
 
-def made(**facts: Any) -> str:
+def made(folder: Path = RESULTS, **facts: Any) -> str:
     given = {**FACTS, **PEOPLE, "data_summary": "Units of a model", "tags": ["model"], **facts}
-    asset = DerivedAsset("units", inputs=(), base_name="model", strict=True, **given)
+    asset = DerivedAsset(
+        "units", inputs=(), base_name="model", strict=True, output_dir=folder, **given
+    )
     with asset, track_process("fit", outputs="units.csv"):
-        (RESULTS / "units.csv").write_text("1,2\n")
+        (folder / "units.csv").write_text("1,2\n")
     return asset.name
 
 
@@ -265,11 +274,10 @@ def test_a_data_asset_whose_creation_was_not_answered_is_found_not_made_again(
     "fault", [Fault(drop="before"), Fault(status=500), Fault(status=504), Fault(body=b"<html>")]
 )
 def test_a_creation_that_nobody_knows_of_is_never_asked_for_twice_in_one_run(
-    held: LoopbackServices, publish: Any, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    held: LoopbackServices, publish: Any, fault: Fault
 ) -> None:
-    monkeypatch.setattr("asset_provenance.publishing._PAUSE", 0.01)
     held.codeocean.fail(fault, method="POST", path=CREATE)
-    told = publish("--computation", RUN, *BUCKET, "--yes")
+    told = publish("--computation", RUN, *BUCKET, "--yes", "--timeout", 1)
     assert asked(held, "POST", CREATE) == 1
     if held.codeocean.assets:  # it was done, and told of in words that nobody understands
         assert told.status == 0
@@ -281,18 +289,27 @@ def test_a_creation_that_nobody_knows_of_is_never_asked_for_twice_in_one_run(
     assert len(held.codeocean.assets) == 1
 
 
-def test_a_lost_creation_that_shows_late_is_adopted_by_the_next_run(
-    held: LoopbackServices, publish: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_lost_creation_that_shows_late_is_waited_for_by_the_same_run(
+    held: LoopbackServices, publish: Any
 ) -> None:
-    monkeypatch.setattr("asset_provenance.publishing._PAUSE", 0.01)
-    assert publish("--computation", RUN, *BUCKET).status == 0
     held.codeocean.fail(Fault(drop="after"), method="POST", path=CREATE)
-    nothing = json.dumps({"has_more": False, "results": []}).encode()
-    # The plan's own search, and those that look for what became of it.
-    held.codeocean.fail(Fault(body=nothing), 5, method="POST", path=SEARCH)
+    # The plan's own searches, and the first four that look for what became of it.
+    held.codeocean.fail(Fault(body=NOTHING_FOUND), 6, method="POST", path=SEARCH)
     told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert (told.status, told.err) == (0, "")
+    assert asked(held, "POST", CREATE) == len(held.codeocean.assets) == 1
+
+
+def test_a_lost_creation_that_shows_after_the_run_is_adopted_by_the_next_one(
+    held: LoopbackServices, publish: Any
+) -> None:
+    held.codeocean.fail(Fault(drop="after"), method="POST", path=CREATE)
+    held.codeocean.fail(Fault(body=NOTHING_FOUND), None, method="POST", path=SEARCH)
+    told = publish("--computation", RUN, *BUCKET, "--yes", "--timeout", 1)
     assert told.status == 1
     assert "Nobody knows whether the data asset is being made" in told.err
+    assert "Wait until Code Ocean shows what it has made" in told.err
+    held.codeocean.heal()
     assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
     assert asked(held, "POST", CREATE) == len(held.codeocean.assets) == 1
 
@@ -308,17 +325,162 @@ def test_a_data_asset_of_the_same_name_from_something_else_is_refused(
     assert len(held.codeocean.assets) == 1
 
 
-def test_tags_and_description_that_differ_are_set_and_those_of_others_stay(
+def test_tags_and_a_description_that_are_not_there_are_set(
     held: LoopbackServices, publish: Any
 ) -> None:
     assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
     (only,) = held.codeocean._assets.values()
-    only.shown |= {"tags": ["mine", "ecephys"], "description": "", "custom_metadata": {"a": "b"}}
+    only.shown |= {"tags": [], "description": "", "custom_metadata": {"a": "b"}}
     assert "set its tags" in publish("--computation", RUN, *BUCKET, "--yes").out
     (made_asset,) = held.codeocean.assets
-    assert made_asset["tags"] == ["mine", "ecephys", "derived", "Synthetic project", "model"]
+    assert made_asset["tags"] == ["derived", "Synthetic project", "ecephys", "model"]
     assert made_asset["description"] == "Units of a model"
     assert made_asset["custom_metadata"] == {"a": "b"}
+
+
+def test_tags_and_a_description_that_somebody_has_set_stay_and_the_plan_says_so(
+    held: LoopbackServices, publish: Any
+) -> None:
+    assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
+    (only,) = held.codeocean._assets.values()
+    curated = {"tags": ["mine"], "description": "A text that the lab has written"}
+    only.shown |= curated
+    plan = publish("--computation", RUN, *BUCKET).out
+    assert "tags: mine (left as they are there)" in plan
+    assert "description: A text that the lab has written (left as it is there)" in plan
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 0
+    assert "left its tags and its description as they are there" in told.out
+    (made_asset,) = held.codeocean.assets
+    assert curated.items() <= made_asset.items()
+    assert asked(held, "PUT") == 0
+
+
+def test_an_archived_data_asset_of_the_same_name_is_not_made_again(
+    held: LoopbackServices, asset: str, publish: Any
+) -> None:
+    assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
+    (only,) = held.codeocean._assets.values()
+    only.archived = True
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 2
+    assert f"has a data asset {asset} already, which is archived" in told.err
+    assert "take it out of the archive, or rename it" in told.err
+    assert len(held.codeocean.assets) == 1
+    assert len(registrations(held)) == 1
+
+
+@pytest.mark.parametrize("s3_first", [True, False], ids=["S3 first", "computation first"])
+def test_a_data_asset_in_s3_is_none_of_a_computation_nor_the_other_way_round(
+    held: LoopbackServices, publish: Any, *, s3_first: bool
+) -> None:
+    put_in_s3(held)
+    lines = [("--s3", S3), ("--computation", RUN, *BUCKET)]
+    first, second = lines if s3_first else reversed(lines)
+    assert publish(*first, "--yes").status == 0
+    registered = registrations(held)
+    told = publish(*second, "--yes")
+    assert told.status == 2
+    assert "already, made from something else" in told.err
+    assert len(held.codeocean.assets) == 1
+    assert registrations(held) == registered
+
+
+def test_a_data_asset_of_another_folder_of_the_same_results_is_none_of_this_one(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    """Code Ocean does not tell which folder a data asset was made from; its files do."""
+    files = {str(path.relative_to(RESULTS)): path.read_bytes() for path in all_files()}
+    both = {f"{folder}/{path}": data for folder in "ab" for path, data in files.items()}
+    manifest = "provenance/asset-provenance.json"
+    services.codeocean.polls_until_ready = 0
+    services.codeocean.add_computation(RUN, files=both)
+    assert publish("--computation", RUN, "--path", "a", *BUCKET, "--yes").status == 0
+    (only,) = services.codeocean._assets.values()
+    only.files = {**only.files, manifest: only.files[manifest].replace(b"a", b"b")}
+    told = publish("--computation", RUN, "--path", "b", *BUCKET, "--yes")
+    assert told.status == 2
+    assert f"is not what results holds now ({manifest} differ)" in told.err
+    assert len(services.codeocean.assets) == len(registrations(services)) == 1
+
+
+def test_in_a_session_a_folder_that_changed_since_is_not_called_published(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session(services, monkeypatch)
+    assert publish(*BUCKET, "--yes").status == 0
+    assert publish(*BUCKET, "--yes").status == 0
+    (RESULTS / "units.csv").write_text("other content, longer\n")
+    (RESULTS / "more.csv").write_text("z")
+    told = publish(*BUCKET, "--yes")
+    assert told.status == 2
+    assert "is not what results holds now (more.csv, units.csv differ)" in told.err
+    assert "Run the analysis again" in told.err
+
+
+def test_the_request_tells_where_the_record_is(held: LoopbackServices, publish: Any) -> None:
+    assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
+    there = registrations(held)[0]["s3_location"]
+    told = publish("--computation", RUN, "--results-bucket", "another-bucket", "--yes")
+    assert told.status == 0
+    assert f"its record is there already: {held.docdb.records[0]['_id']} at {there}" in told.out
+    assert f"- Files: `{there}`" in told.out
+    assert "s3://another-bucket" not in told.out
+    assert len(registrations(held)) == 1
+
+
+# What lies in S3
+
+
+def test_a_folder_in_s3_that_holds_something_else_is_not_registered(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    put_in_s3(services)
+    (RESULTS / "units.csv").write_text("1,2\n3,4\n")
+    for _ in range(2):
+        told = publish("--s3", S3, "--yes")
+        assert told.status != 0
+        assert "is not what results holds: there are" in told.err
+        assert f"bytes in {S3}" in told.err
+    assert len(services.codeocean.assets) == 1
+    assert registrations(services) == []
+
+
+def test_the_record_of_another_asset_at_the_place_is_an_error_and_nothing_is_done(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    put_in_s3(services)
+    services.docdb.add_records([{"name": "another", "location": f"{S3}/"}])
+    told = publish("--s3", S3, "--yes")
+    assert told.status == 1
+    assert f"of another at {S3}, where {asset} should be" in told.err
+    assert services.codeocean.assets == registrations(services) == []
+
+
+def test_what_was_registered_under_another_name_is_told_and_not_registered_again(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    files = {str(path.relative_to(RESULTS)): path.read_bytes() for path in all_files()}
+    described = files["data_description.json"].replace(b"model_units", b"model_other")
+    services.codeocean.polls_until_ready = 0
+    services.docdb.put_files(S3, {**files, "data_description.json": described})
+    for _ in range(2):
+        told = publish("--s3", S3, "--yes")
+        assert told.status == 1
+        assert f"where {asset} should be" in told.err
+    assert len(registrations(services)) == 1
+
+
+def test_a_record_that_is_not_to_be_seen_yet_is_no_success_and_not_made_again(
+    held: LoopbackServices, publish: Any
+) -> None:
+    held.docdb.fail(Fault(body=b"[]"), 5, path="/aggregate")
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 1
+    assert "its record is not to be seen yet: wait a few minutes" in told.err
+    held.docdb.fail(Fault(body=b"[]"), 2, path="/aggregate")
+    assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
+    assert len(registrations(held)) == 1
 
 
 # What goes wrong at a service
@@ -499,6 +661,68 @@ def test_results_that_are_not_what_was_checked_are_refused(
     assert "processing.json differ" in told.err
 
 
+def test_results_of_another_run_of_the_same_size_are_refused(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    files = {str(path.relative_to(RESULTS)): path.read_bytes() for path in all_files()}
+    other = {path: data.replace(b"Units", b"Unity") for path, data in files.items()}
+    assert {path: len(data) for path, data in other.items()} == {
+        path: len(data) for path, data in files.items()
+    }
+    services.codeocean.add_computation(RUN, files=other)
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 2
+    assert "(data_description.json differ): what would be captured is not what was" in told.err
+    assert services.codeocean.assets == []
+
+
+def test_results_with_another_manifest_are_refused(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    files = {str(path.relative_to(RESULTS)): path.read_bytes() for path in all_files()}
+    manifest = "provenance/asset-provenance.json"
+    files[manifest] = files[manifest].replace(b"0", b"1")
+    services.codeocean.add_computation(RUN, files=files)
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 2
+    assert f"({manifest} differ)" in told.err
+
+
+def test_files_that_drip_while_they_are_compared_end_in_an_error(
+    held: LoopbackServices, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSET_PROVENANCE_SERVICE_TIMEOUT", "1")
+    held.codeocean.fail(Fault(drip=0.05), None, path=f"{RUN}/data_description.json")
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 1
+    assert f"was asked for data_description.json of the computation {RUN}" in told.err
+    assert "it did not answer in time" in told.err
+
+
+@pytest.mark.parametrize("end_status", ["failed", "stopped"])
+def test_a_computation_that_did_not_succeed_is_not_published(
+    services: LoopbackServices, asset: str, publish: Any, end_status: str
+) -> None:
+    services.codeocean.add_computation(RUN, folder=RESULTS, end_status=end_status)
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 2
+    assert f"the computation {RUN} has {end_status}, so that its results" in told.err
+    assert services.codeocean.assets == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/results", b'{"items": null}'), (SEARCH, b'{"has_more": false, "results": null}')],
+)
+def test_lists_that_are_none_are_told_as_a_fault_of_the_service(
+    held: LoopbackServices, publish: Any, path: str, body: bytes
+) -> None:
+    held.codeocean.fail(Fault(body=body), None, path=path)
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 1
+    assert "it answered with something that its client cannot read" in told.err
+
+
 @pytest.mark.parametrize("state", ["initializing", "running", "finalizing"])
 def test_a_computation_that_still_runs_has_no_results_to_capture(
     services: LoopbackServices, asset: str, publish: Any, state: str
@@ -529,6 +753,9 @@ def test_a_session_that_goes_on_elsewhere_is_refused(
         (("--s3", "https://example.org/x"), "it must be as s3://bucket/folder"),
         (("--s3", "s3://bucket"), "it must be as s3://bucket/folder"),
         (("--s3", "s3://bucket/a/../b"), "it must be as s3://bucket/folder"),
+        (("--s3", "s3://bucket/a//b"), "it must be as s3://bucket/folder"),
+        (("--computation", RUN, "--results-bucket", "s3://a-bucket/x"), "the name of a bucket"),
+        (("--computation", RUN, "--results-bucket", "A bucket"), "the name of a bucket"),
     ],
 )
 def test_a_source_that_cannot_be_is_refused(
@@ -548,6 +775,78 @@ def test_a_token_is_sent_to_no_place_that_is_no_host_or_not_encrypted(
     told = publish("--computation", RUN, *BUCKET, "--yes")
     assert told.status == 2
     assert "CODEOCEAN_DOMAIN: it must be a host" in told.err
+
+
+def test_a_pipeline_that_our_own_processes_name_counts_beside_inherited_ones(
+    services: LoopbackServices, publish: Any, data_root: Path
+) -> None:
+    code = {"url": "https://github.com/up/up", "version": "1"}
+    raw = make_asset(
+        data_root, carried=(), processing={"data_processes": [process("sort", code=code)]}
+    )
+    pipeline = Code(name="P", url="file:///root/capsule", version="1")
+    asset = DerivedAsset(
+        "units", inputs=raw, strict=True, **PEOPLE, pipelines=[pipeline], pipeline_name="P"
+    )
+    with asset, track_process("fit"):
+        pass
+    services.codeocean.add_computation(RUN, folder=RESULTS)
+    told = publish("--computation", RUN, *BUCKET)
+    assert told.status == 2
+    assert "others cannot reach the code of the pipeline (file:///root/capsule" in told.err
+
+
+# Ended in the middle
+
+
+@pytest.mark.parametrize("json_too", [False, True])
+def test_an_interrupt_while_it_waits_tells_what_is_done_and_how_to_go_on(
+    held: LoopbackServices, *, json_too: bool
+) -> None:
+    held.codeocean.polls_until_ready = float("inf")
+    more = ["--json"] if json_too else []
+    with started("publish", RESULTS, "--computation", RUN, *BUCKET, "--yes", *more) as running:
+        wait_until(lambda: asked(held, "GET", held.codeocean.assets[0]["id"]) > 0, running)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    made_id = held.codeocean.assets[0]["id"]
+    assert f"done so far: created the data asset {made_id}. To go on, run again" in err
+    assert "asset-provenance: interrupted" in err
+    if json_too:
+        told = json.loads(out)
+        assert told["done"] == [f"created the data asset {made_id}"]
+        assert told["error"] == "interrupted"
+
+
+def test_an_interrupt_while_the_data_asset_is_asked_for_says_to_wait(
+    held: LoopbackServices,
+) -> None:
+    held.codeocean.fail(Fault(delay=30), method="POST", path=CREATE)
+    with started("publish", RESULTS, "--computation", RUN, *BUCKET, "--yes") as running:
+        wait_until(lambda: bool(held.codeocean.assets), running)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "did not wait for the answer: give Code Ocean a few minutes to show it" in err
+
+
+def test_who_stops_reading_the_output_does_not_stop_the_publishing(
+    held: LoopbackServices,
+) -> None:
+    held.codeocean.polls_until_ready = 2
+    with started("publish", RESULTS, "--computation", RUN, *BUCKET, "--yes") as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        while "created the data asset" not in running.stdout.readline():
+            assert running.poll() is None
+        running.stdout.close()
+        err = running.stderr.read()
+        running.wait(60)
+    assert running.returncode == 1
+    assert "Traceback" not in err
+    assert "all was done, but nobody read it to its end" in err
+    assert len(held.docdb.records) == 1
 
 
 # Registration
@@ -583,31 +882,38 @@ def test_registration_can_be_left_to_others(held: LoopbackServices, publish: Any
     assert held.docdb.requests == []
 
 
+@pytest.mark.parametrize("bucket", ["s3://results-bucket/", "s3://results-bucket"])
+def test_the_bucket_of_results_may_be_given_as_its_url(
+    held: LoopbackServices, publish: Any, bucket: str
+) -> None:
+    assert publish("--computation", RUN, "--results-bucket", bucket, "--yes").status == 0
+    made_id = held.codeocean.assets[0]["id"]
+    assert held.docdb.records[0]["location"] == f"s3://results-bucket/{made_id}"
+
+
 # Patches of uncommitted changes
 
 
-def add_patch() -> None:
+def add_patch(folder: Path = RESULTS, content: bytes = b"diff --git a/x b/x\n") -> None:
     """Let the asset hold a patch, as a run of changed code leaves it."""
     from asset_provenance.metadata.writer import FileToWrite, write_set
 
-    path = RESULTS / "processing.json"
+    path = folder / "processing.json"
     processing = read_json(path)
     processing["data_processes"][0]["notes"] = f"1 file has uncommitted changes, kept as {PATCH}"
-    manifest = read_json(RESULTS / "provenance/asset-provenance.json")
+    manifest = read_json(folder / "provenance/asset-provenance.json")
     files = [
-        FileToWrite(name, (RESULTS / name).read_bytes())
+        FileToWrite(name, (folder / name).read_bytes())
         for name in manifest.pop("files")
         if name != "processing.json"
     ]
     files += [
         FileToWrite("processing.json", json.dumps(processing).encode()),
-        FileToWrite(PATCH, b"diff --git a/x b/x\n"),
+        FileToWrite(PATCH, content),
     ]
-    run_folder = RESULTS / ".asset-provenance" / "1f"
-    write_set(RESULTS, run_folder, files, header=manifest, overwrite=True)
-    for path in sorted((RESULTS / ".asset-provenance").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    (RESULTS / ".asset-provenance").rmdir()
+    run_folder = folder / ".asset-provenance" / "1f"
+    write_set(folder, run_folder, files, header=manifest, overwrite=True)
+    shutil.rmtree(folder / ".asset-provenance")
 
 
 def test_patches_in_results_that_cannot_be_changed_are_published_only_when_asked(
@@ -646,7 +952,7 @@ def test_in_a_session_patches_are_left_out_kept_elsewhere_and_the_set_stays_righ
     assert (RESULTS / PATCH).exists()
     told = publish(*BUCKET, "--yes")
     assert (told.status, told.err) == (0, "")
-    (kept,) = Path("results-patches").iterdir()
+    (kept,) = Path("results-patches", asset).rglob("*.patch")
     assert kept.read_text() == "diff --git a/x b/x\n"
     (captured,) = services.codeocean._assets.values()
     assert not any(name.endswith(".patch") for name in captured.files)
@@ -677,6 +983,132 @@ def test_a_folder_that_cannot_be_changed_keeps_its_patches_and_nothing_is_create
     assert "Read-only file system" in told.err
     assert services.codeocean.assets == []
     assert (RESULTS / PATCH).exists()
+
+
+def test_patches_in_folders_below_are_left_out_too(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atlas = RESULTS / "parts" / "atlas"
+    made(atlas)
+    add_patch()
+    add_patch(atlas, b"diff --git a/y b/y\n")
+    session(services, monkeypatch)
+    told = publish(*BUCKET, "--yes")
+    assert (told.status, told.err) == (0, "")
+    assert f"leave out parts/atlas/{PATCH}, {PATCH}" in told.out
+    (captured,) = services.codeocean._assets.values()
+    assert not any(name.endswith(".patch") for name in captured.files)
+    assert {path.read_text() for path in Path("results-patches").rglob("*.patch")} == {
+        "diff --git a/x b/x\n",
+        "diff --git a/y b/y\n",
+    }
+    assert main(["check", str(RESULTS)]) == main(["check", str(atlas)]) == 0
+
+
+def test_patches_in_folders_below_results_that_cannot_be_changed_are_refused(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    atlas = RESULTS / "parts" / "atlas"
+    made(atlas)
+    add_patch(atlas)
+    services.codeocean.polls_until_ready = 0
+    services.codeocean.add_computation(RUN, folder=RESULTS)
+    shutil.rmtree(RESULTS / "parts")  # what is captured counts, not what lies here
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 2
+    assert f"would be published (parts/atlas/{PATCH})" in told.err
+    assert services.codeocean.assets == []
+    told = publish("--computation", RUN, *BUCKET, "--yes", "--with-patches")
+    assert told.status == 0
+    assert "Patches of uncommitted code are part of it" in told.out
+
+
+def test_the_record_of_a_run_in_a_folder_below_is_not_published(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    journal = RESULTS / "parts" / ".asset-provenance" / "1f"
+    journal.mkdir(parents=True)
+    (journal / "2e.jsonl").touch()
+    services.codeocean.add_computation(RUN, folder=RESULTS)
+    line = ("--computation", RUN, *BUCKET, "--yes")
+    told = publish(*line)
+    assert told.status == 2
+    assert "results/parts/.asset-provenance holds the record of a run" in told.err
+    assert "asset-provenance recover results/parts" in told.err
+    shutil.rmtree(RESULTS / "parts")
+    told = publish(*line)
+    assert told.status == 2
+    assert "parts/.asset-provenance in the results of the computation" in told.err
+    assert services.codeocean.assets == []
+
+
+def test_a_patch_that_was_kept_is_never_replaced_by_another(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session(services, monkeypatch)
+    kept = Path("results-patches", asset, PATCH)
+    kept.parent.mkdir(parents=True)
+    kept.write_text("of the morning\n")
+    add_patch(content=b"of the afternoon\n")
+    assert publish(*BUCKET, "--yes").status == 0
+    assert kept.read_text() == "of the morning\n"
+    assert kept.with_stem(f"{kept.stem}-2").read_text() == "of the afternoon\n"
+    shutil.rmtree(RESULTS)
+    other = made(data_summary="Another")
+    add_patch(content=b"of the evening\n")
+    services.codeocean._assets.clear()
+    assert publish(*BUCKET, "--yes").status == 0
+    assert kept.read_text() == "of the morning\n"
+    assert "of the evening\n" in {
+        one.read_text() for one in Path("results-patches", other).rglob("*.patch")
+    }
+
+
+def test_patches_that_the_data_asset_holds_already_are_told_and_stay_in_the_folder(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_patch()
+    session(services, monkeypatch)
+    assert publish(*BUCKET, "--yes", "--with-patches").status == 0
+    told = publish(*BUCKET, "--yes")
+    assert told.status == 2
+    assert "which is there already, holds them" in told.err
+    assert (RESULTS / PATCH).exists()
+    assert not Path("results-patches").exists()
+    told = publish(*BUCKET, "--yes", "--with-patches")
+    assert told.status == 0
+    assert "Patches of uncommitted code are part of it" in told.out
+
+
+def test_patches_of_a_set_without_a_manifest_stay_and_the_way_out_is_told(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_patch()
+    (RESULTS / "provenance/asset-provenance.json").unlink()
+    session(services, monkeypatch)
+    told = publish(*BUCKET, "--yes")
+    assert told.status == 1
+    assert "there is no provenance/asset-provenance.json" in told.err
+    assert "move them away by hand, or publish them too: --with-patches" in told.err
+    assert "writable" not in told.err
+    assert (RESULTS / PATCH).exists()
+    assert not Path("results-patches").exists()
+    assert services.codeocean.assets == []
+
+
+def test_a_file_in_the_place_of_kept_patches_is_told_and_nothing_is_left_behind(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_patch()
+    before = sorted(RESULTS.rglob("*"))
+    Path("results-patches").write_text("mine")
+    session(services, monkeypatch)
+    told = publish(*BUCKET, "--yes")
+    assert told.status == 1
+    assert "the patches cannot be kept in" in told.err
+    assert "move away what is in the way" in told.err
+    assert Path("results-patches").read_text() == "mine"
+    assert sorted(RESULTS.rglob("*")) == before
 
 
 def test_a_read_only_folder_without_patches_is_published(
@@ -712,6 +1144,52 @@ def test_hostile_metadata_stay_text_in_the_request(
     (line,) = [one for one in Path("request.md").read_text().splitlines() if "click" in one]
     assert line.startswith("- Summary: ``` `x` [click]")
     assert line.endswith(" ```")
+
+
+def test_what_an_editor_would_act_upon_is_written_out_in_the_request(
+    services: LoopbackServices, publish: Any
+) -> None:
+    made(data_summary="red \x1b[31m and turned \u202e round")
+    services.codeocean.polls_until_ready = 0
+    services.codeocean.add_computation(RUN, folder=RESULTS)
+    line = ("--computation", RUN, *BUCKET, "--yes", "--request", "request.md")
+    assert publish(*line).status == 0
+    request = Path("request.md").read_text()
+    assert r"red \x1b[31m and turned \u202e round" in request
+    assert not {"\x1b", "\u202e"} & set(request)
+
+
+def test_who_asks_is_not_an_investigator_of_data_from_outside(
+    services: LoopbackServices, publish: Any
+) -> None:
+    RESULTS.mkdir()
+    (RESULTS / "atlas.nrrd").write_text("x")
+    ExternalAsset(
+        "atlas", source="https://example.org/a.zip", creation_time="2024-04-21",
+        institution="UPENN", investigators=["Outside Investigator"], modalities=["MRI"],
+        funding_source=["NIMH:RF1"], license="CC-BY-4.0", output_dir=RESULTS,
+    ).write()  # fmt: skip
+    put_in_s3(services)
+    told = publish("--s3", S3, "--yes")
+    assert (told.status, told.err) == (0, "")
+    _, asked_by = told.out.split("## Asked by")
+    assert "Outside Investigator" not in asked_by
+    assert "- People: \n" in asked_by
+
+
+def test_a_token_among_the_arguments_is_not_printed(held: LoopbackServices, publish: Any) -> None:
+    canary = "cop_C4naryZZZZC4naryZZZZ1234"
+    told = publish("--computation", canary, *BUCKET)
+    assert told.status == 2
+    assert canary not in told.out + told.err
+    put_in_s3(held)
+    line = ("--s3", f"s3://bucket/{canary}")
+    told = publish(*line)
+    assert told.status == 0
+    assert canary not in told.out + told.err
+    told = command("publish", RESULTS, *line)
+    assert "-> to do it: asset-provenance publish" in told.stdout
+    assert canary not in told.stdout + told.stderr + publish(*line, "--json").out
 
 
 def test_no_token_or_key_is_printed_or_written_whatever_the_services_answer(
@@ -756,14 +1234,53 @@ def test_a_secret_in_the_metadata_reaches_neither_service(
     assert canary not in told.out + told.err
 
 
-def test_a_request_that_cannot_be_saved_is_told_with_what_is_done(
-    held: LoopbackServices, publish: Any
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("nowhere/request.md", "there is no folder nowhere"),
+        (".", "that is a folder"),
+        ("/", "that is a folder"),
+        ("results", "that is a folder"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_request_that_cannot_be_saved_is_told_before_anything_is_done(
+    held: LoopbackServices, publish: Any, place: str, reason: str
 ) -> None:
-    told = publish("--computation", RUN, *BUCKET, "--yes", "--request", "nowhere/request.md")
-    assert told.status == 1
-    assert "the request cannot be saved as nowhere/request.md" in told.err
+    told = publish("--computation", RUN, *BUCKET, "--yes", "--request", place)
+    assert told.status == 2
+    assert "the request cannot be saved as" in told.err
+    assert reason in told.err
     assert "give another --request" in told.err
+    assert held.codeocean.requests == held.docdb.requests == []
+
+
+def test_a_request_that_cannot_be_saved_in_the_end_is_printed(
+    held: LoopbackServices, asset: str
+) -> None:
+    place = Path("requests")
+    place.mkdir()
+    held.codeocean.polls_until_ready = 2
+    line = ("--computation", RUN, *BUCKET, "--yes", "--request", place / "request.md")
+    with started("publish", RESULTS, *line) as running:
+        wait_until(lambda: bool(held.codeocean.assets), running)
+        place.rmdir()
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "the request cannot be saved as requests/request.md: No such file" in err
+    assert "done so far: created the data asset" in err
+    assert f"Please transfer `{asset}`" in out
     assert len(held.docdb.records) == 1
+
+
+def test_a_request_is_not_saved_in_a_folder_that_a_session_captures(
+    services: LoopbackServices, asset: str, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session(services, monkeypatch)
+    told = publish(*BUCKET, "--yes", "--request", RESULTS / "request.md")
+    assert told.status == 2
+    assert "give a --request beside it" in told.err
+    assert services.codeocean.assets == []
 
 
 def test_nothing_is_logged_as_a_warning_when_all_is_well(
@@ -796,6 +1313,33 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
     )
     assert "Traceback" not in done.stdout + done.stderr
     return done
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run the command beside this test, which must end it."""
+    running = subprocess.Popen(
+        [sys.executable, "-u", "-m", "asset_provenance.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with running:
+            yield running
+    finally:
+        running.kill()
+
+
+def wait_until(is_so: Callable[[], bool], running: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with suppress(IndexError):
+            if is_so():
+                return
+        assert running.poll() is None
+        time.sleep(0.05)
+    pytest.fail("it did not come so far")
 
 
 def all_files() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import socket
 import threading
@@ -13,13 +14,8 @@ from typing import Any
 import pytest
 
 from asset_provenance.errors import ServiceError
-from asset_provenance.services.codeocean import (
-    AssetSource,
-    CodeOceanService,
-    Token,
-    find_domain,
-    find_token,
-)
+from asset_provenance.services.access import Token, find_domain, find_token
+from asset_provenance.services.codeocean import AssetSource, CodeOceanService
 from asset_provenance.services.requesting import RefusedError, UnansweredError
 from asset_provenance.testing import Fault, LoopbackServices
 
@@ -99,6 +95,73 @@ def test_a_data_asset_is_made_from_all_results_or_from_a_folder_in_them(
         assert (asset.is_ready, asset.files, asset.computation) == (True, files, RUN)
         assert asset.may_be_from(RESULTS)
         assert not asset.may_be_from(AssetSource("another"))
+        assert not asset.may_be_from(AssetSource(bucket="bucket", prefix="some/where"))
+
+
+@pytest.mark.parametrize(
+    ("told", "of_results", "of_s3"),
+    [
+        ({"provenance": None}, True, False),
+        ({"provenance": None, "source_bucket": None}, True, True),
+        ({"provenance": None, "source_bucket": {"origin": "aws"}}, False, False),
+        ({"source_bucket": {"origin": "aws", "bucket": "b", "external": True}}, True, False),
+    ],
+    ids=["no computation", "nothing", "S3", "results that were moved"],
+)
+def test_what_is_not_told_of_a_data_asset_speaks_for_nothing(
+    code_ocean: CodeOceanService,
+    services: LoopbackServices,
+    told: dict[str, Any],
+    of_results: bool,
+    of_s3: bool,
+) -> None:
+    made = create(code_ocean)
+    services.codeocean._assets[made.id].shown |= told
+    asset = code_ocean.asset(made.id)
+    assert asset.may_be_from(RESULTS) is of_results
+    assert asset.may_be_from(AssetSource(bucket="b", prefix="x")) is of_s3
+
+
+def test_archived_data_assets_are_found_and_told_apart(
+    code_ocean: CodeOceanService, services: LoopbackServices
+) -> None:
+    first, second = create(code_ocean), create(code_ocean)
+    services.codeocean._assets[first.id].archived = True
+    found = code_ocean.find(NAME)
+    assert [(one.id, one.is_archived) for one in found] == [(second.id, False), (first.id, True)]
+
+
+def test_files_are_read_from_where_they_lie_without_the_token(
+    code_ocean: CodeOceanService, services: LoopbackServices
+) -> None:
+    services.codeocean.polls_until_ready = 0
+    asset = code_ocean.wait(create(code_ocean), seconds=5, progress=lambda *_: None)
+    assert code_ocean.result_file(RUN, "a/b.csv") == b"1"
+    assert code_ocean.files(asset.id, "a") == {"b.csv": 1}
+    assert code_ocean.file(asset.id, "a/b.csv") == b"1"
+    downloads = [one for one in services.codeocean.requests if one.path.startswith("/files/")]
+    assert len(downloads) == 2
+    assert [one.header("Authorization") for one in downloads] == ["", ""]
+
+
+@pytest.mark.parametrize("url", [b'"http://localhost/x"', b'"file:///etc/passwd"', b"null", b"1"])
+def test_a_file_is_read_over_an_encrypted_connection_only(
+    code_ocean: CodeOceanService, services: LoopbackServices, url: bytes
+) -> None:
+    body = b'{"download_url": ' + url + b', "view_url": "x"}'
+    services.codeocean.fail(Fault(body=body), path="/results/urls")
+    with pytest.raises(UnansweredError, match="its client cannot read"):
+        code_ocean.result_file(RUN, "a.json")
+
+
+def test_a_file_that_is_refused_or_not_there_is_told(
+    code_ocean: CodeOceanService, services: LoopbackServices
+) -> None:
+    with pytest.raises(RefusedError, match="asked for none of the computation"):
+        code_ocean.result_file(RUN, "none")
+    services.codeocean.fail(Fault(status=403), path="/a.json")
+    with pytest.raises(RefusedError, match="answered 403"):
+        code_ocean.result_file(RUN, "a.json")
 
 
 def test_a_data_asset_in_s3_keeps_its_files_there(
@@ -110,6 +173,7 @@ def test_a_data_asset_in_s3_keeps_its_files_there(
     assert (asset.is_external, asset.bucket, asset.prefix) == (True, "bucket", "some/where")
     assert asset.may_be_from(source)
     assert not asset.may_be_from(AssetSource(bucket="bucket", prefix="some"))
+    assert not asset.may_be_from(RESULTS)
     assert source.url == "s3://bucket/some/where"
 
 
@@ -249,6 +313,7 @@ def test_a_creation_that_never_left_is_asked_for_again(services: LoopbackService
         thread.start()
         create(code_ocean)
         code_ocean._assets.client.close()
+        gc.collect()  # the pool is in a cycle with the failed attempt, and closes when it goes
         thread.join()
     assert len(services.codeocean.assets) == 1
 

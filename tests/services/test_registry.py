@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asset_provenance.services.registry import Registry
+from asset_provenance.errors import ServiceError
+from asset_provenance.services.registry import Registry, known_record
 from asset_provenance.services.requesting import RefusedError, UnansweredError
 from asset_provenance.testing import Fault, LoopbackServices
 from helpers.assets import description
@@ -49,6 +50,33 @@ def test_records_of_v1_name_their_data_assets_elsewhere(
         ]
     )
     assert [one.asset_ids for one in registry.records(NAME)] == [("x",), ()]
+
+
+def test_records_are_found_by_their_place_whatever_their_name(
+    registry: Registry, services: LoopbackServices
+) -> None:
+    services.docdb.add_records(
+        [{"name": "other", "location": f"{LOCATION}/"}, {"name": NAME, "location": "s3://a/b"}]
+    )
+    found = registry.records(NAME, LOCATION)
+    assert {(one.name, one.location) for one in found} == {
+        ("other", LOCATION),
+        (NAME, "s3://a/b"),
+    }
+    with pytest.raises(ServiceError, match=f"of other at {LOCATION}, where {NAME} should be"):
+        known_record(registry, NAME, LOCATION, "an-id")
+
+
+def test_a_record_elsewhere_is_known_by_the_data_asset_that_it_names(
+    registry: Registry, services: LoopbackServices
+) -> None:
+    links = {"Code Ocean": ["an-id"]}
+    services.docdb.add_records([{"name": NAME, "location": "s3://a/b", "other_identifiers": links}])
+    known = known_record(registry, NAME, LOCATION, "an-id")
+    assert known is not None
+    assert known.location == "s3://a/b"
+    assert known_record(registry, NAME, LOCATION, "another") is None
+    assert known_record(registry, NAME, None, None) is None
 
 
 def test_requests_are_signed_with_the_user_s_credentials(
@@ -95,6 +123,17 @@ def test_a_broken_file_of_credentials_is_told(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
     assert "no AWS credentials (Unable to parse config file" in (made().missing_rights or "")
+
+
+def test_what_a_program_that_should_give_credentials_prints_is_not_told(
+    services: LoopbackServices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\ncredential_process = sh -c 'echo C4nary >&2; exit 1'\n")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert made().missing_rights == "no AWS credentials (custom-process gave none)"
 
 
 @pytest.mark.parametrize(("status", "words"), [(400, "400"), (403, "do not give the right")])

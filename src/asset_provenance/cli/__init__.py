@@ -1,7 +1,7 @@
 """The command ``asset-provenance``: one file for each command, which parses, calls and prints.
 
 Exit status of every command: 0 when all is well, 1 when something was found wrong, 2 when the
-command could not be carried out.
+command could not be carried out; 130, as shells have it, when it was interrupted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
 __all__ = ["main"]
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="asset-provenance",
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(error))
     except (typer.Abort, KeyboardInterrupt):
         complain("interrupted")
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         sys.stdout = None  # nobody reads any more: leave nothing to flush
         return 1
@@ -88,4 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if usage is not None:
             return complain(f"{usage()}\nTry: asset-provenance --help")
         return complain(f"this should not have happened: {type(error).__name__}: {error}")
+    if status == _INTERRUPTED:  # which is all that typer tells of it
+        complain("interrupted")
     return status if isinstance(status, int) else 0

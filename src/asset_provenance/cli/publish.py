@@ -13,6 +13,7 @@ import typer
 
 from asset_provenance.cli.terminal import complain, say, say_json
 from asset_provenance.errors import ServiceError, StorageError
+from asset_provenance.redaction import redact_arguments, redact_json, redact_text
 
 if TYPE_CHECKING:
     from asset_provenance.publishing import Published
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["publish"]
 
-_FOUND_WRONG = 1
+_FOUND_WRONG, _MISUSE = 1, 2
 
 
 def publish(
@@ -74,13 +75,16 @@ def publish(
     ready, describe it, register it in the metadata database, and write the request for its
     transfer to the open bucket. Does it with --yes. What has been done already is not done again.
 
-    Exit status: 0 if all is done or planned, 1 if something is wrong, 2 if it cannot be done.
+    Exit status: 0 if all is done or planned, 1 if something is wrong, 2 if it cannot be done,
+    130 if it was interrupted.
     """
-    from asset_provenance import publication, publishplan  # noqa: PLC0415 - slow
+    from asset_provenance import publication, publishplan, publishsource  # noqa: PLC0415 - slow
 
+    if request_file is not None:
+        _check_place(request_file)
     if not _is_right(folder, as_json=as_json):
         raise typer.Exit(_FOUND_WRONG)
-    asked = publishplan.Request(
+    asked = publishsource.Request(
         computation=computation,
         path=path,
         s3=s3,
@@ -94,14 +98,16 @@ def publish(
     except ServiceError as error:
         complain(str(error))
         raise typer.Exit(_FOUND_WRONG) from None
+    if request_file is not None and plan.source.in_session:
+        _check_outside(request_file, folder)
     if not as_json:
         _show(plan)
     if yes:
         _act(plan, request_file, seconds=timeout, as_json=as_json)
     elif as_json:
-        say_json({"plan": publishplan.as_json(plan), "published": None})
+        say_json({"plan": redact_json(publishplan.as_json(plan)), "published": None})
     else:
-        say(f"-> to do it: {_command(yes=True)}")
+        _say(f"-> to do it: {_command()}")
 
 
 def _is_right(folder: Path, *, as_json: bool) -> bool:
@@ -125,29 +131,64 @@ def _show(plan: Plan) -> None:
     say(publication.name, style="bold")
     if plan.existing is not None:
         state = "ready" if plan.existing.is_ready else plan.existing.state
-        say(f"the data asset is there already: {plan.existing.id} ({state})", indent=2)
+        _say(f"the data asset is there already: {plan.existing.id} ({state})", indent=2)
     elif source.url is not None:
-        say(f"create a data asset whose files stay in {source.url}", indent=2)
+        _say(f"create a data asset whose files stay in {source.url}", indent=2)
     elif source.in_session:
-        say(f"create a data asset from {source.path} in this session", indent=2)
+        _say(f"create a data asset from {source.path} in this session", indent=2)
     else:
         part = source.path or "all"
-        say(f"create a data asset from the results of {source.computation} ({part})", indent=2)
-    say(f"at {plan.code_ocean.domain}, mounted as {publication.name}", indent=4)
-    say(f"tags: {', '.join(publication.tags)}", indent=4)
-    say(f"description: {publication.summary or 'none'}", indent=4)
-    if plan.registry is not None:
-        say(f"register it in {plan.registry.host} at {plan.location(plan.existing)}", indent=2)
+        _say(f"create a data asset from the results of {source.computation} ({part})", indent=2)
+    _say(f"at {plan.code_ocean.domain}, mounted as {publication.name}", indent=4)
+    kept = " (left as they are there)" if plan.keeps_tags else ""
+    _say(f"tags: {', '.join(plan.tags)}{kept}", indent=4)
+    kept = " (left as it is there)" if plan.keeps_description else ""
+    _say(f"description: {plan.description or 'none'}{kept}", indent=4)
+    if plan.record is not None:
+        _say(f"its record is there already: {plan.record.id} at {plan.record.location}", indent=2)
+    elif plan.registry is not None:
+        _say(f"register it in {plan.registry.host} at {plan.location(plan.existing)}", indent=2)
     else:
-        say(f"not register it: {plan.not_registered}", indent=2)
+        _say(f"not register it: {plan.not_registered}", indent=2)
     if plan.left_out:
         from asset_provenance.publishing import kept_patches  # noqa: PLC0415 - slow
 
-        place = kept_patches(publication.folder)
-        say(f"leave out {', '.join(plan.left_out)} (moved to {place})", indent=2)
+        _say(f"leave out {', '.join(plan.left_out)} (moved to {kept_patches(plan)})", indent=2)
     if plan.published_patches:
-        say(f"publish uncommitted code: {', '.join(plan.published_patches)}", indent=2)
-    say("write the request for its transfer to the open bucket", indent=2)
+        _say(f"publish uncommitted code: {', '.join(plan.published_patches)}", indent=2)
+    _say("write the request for its transfer to the open bucket", indent=2)
+
+
+def _say(text: str, *, indent: int = 0) -> None:
+    """Print a line in which words of the command line may stand, and so a token among them."""
+    say(redact_text(text), indent=indent)
+
+
+class _Steps:
+    """What has been done so far, and how it is told; whoever stops reading stops nothing."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.done: list[str] = []
+        self.is_read = True
+        self._quiet = quiet
+
+    def tell(self, text: str) -> None:
+        self.done.append(text)
+        if not self._quiet:
+            self.show(f"- {text}")
+
+    def show(self, text: str) -> None:
+        if not self.is_read:
+            return
+        try:
+            _say(text)
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit):  # the second is how rich tells of the first
+            self.is_read = False
+
+    def complain(self) -> None:
+        done = "; ".join(self.done) or "nothing"
+        complain(f"done so far: {done}. To go on, run again: {_command()}")
 
 
 def _act(plan: Plan, request_file: Path | None, *, seconds: float, as_json: bool) -> None:
@@ -155,34 +196,44 @@ def _act(plan: Plan, request_file: Path | None, *, seconds: float, as_json: bool
     from asset_provenance.publishing import publish as do  # noqa: PLC0415 - slow
     from asset_provenance.transferrequest import transfer_request  # noqa: PLC0415 - slow
 
-    steps: list[str] = []
-
-    def tell(text: str) -> None:
-        steps.append(text)
-        if not as_json:
-            say(f"- {text}")
-
-    planned = publishplan.as_json(plan)
+    steps = _Steps(quiet=as_json)
+    planned = redact_json(publishplan.as_json(plan))
+    published: Published | None = None
+    request = ""
+    failure: str | None = None
     try:
         with _progress() as progress:
-            published = do(plan, seconds=seconds, tell=tell, progress=progress)
+            published = do(plan, seconds=seconds, tell=steps.tell, progress=progress)
         request = transfer_request(plan, published)
         if request_file is not None:
             _save(request_file, request)
-            tell(f"saved the request for transfer in {request_file}")
+            steps.tell(f"saved the request for transfer in {request_file}")
     except (ServiceError, StorageError) as error:
-        complain(str(error))
-        done = "; ".join(steps) or "nothing"
-        complain(f"done so far: {done}. To go on, run again: {_command(yes=True)}")
+        failure = redact_text(str(error))
+        complain(failure)
+        steps.complain()
+    except KeyboardInterrupt:
+        steps.complain()
         if as_json:
-            say_json({"plan": planned, "published": None, "done": steps, "error": str(error)})
-        raise typer.Exit(_FOUND_WRONG) from None
+            say_json(_result(planned, None, steps, "interrupted"))
+        raise
     if as_json:
-        say_json({"plan": planned, "published": _as_json(published, request), "done": steps})
-    elif request_file is None:
-        say("")
-        for line in request.splitlines():
-            say(line)
+        told = None if published is None else _as_json(published, request)
+        say_json(_result(planned, told, steps, failure))
+    elif request and (request_file is None or failure is not None):
+        for line in ("", *request.splitlines()):
+            steps.show(line)
+    if failure is None and not steps.is_read:
+        complain(f"all was done, but nobody read it to its end; to see it again: {_command()}")
+    if failure is not None or not steps.is_read:
+        raise typer.Exit(_FOUND_WRONG)
+
+
+def _result(
+    planned: Any, published: dict[str, Any] | None, steps: _Steps, failure: str | None
+) -> dict[str, Any]:
+    told = {} if failure is None else {"error": failure}
+    return {"plan": planned, "published": published, "done": steps.done, **told}
 
 
 def _as_json(published: Published, request: str) -> dict[str, Any]:
@@ -197,8 +248,40 @@ def _as_json(published: Published, request: str) -> dict[str, Any]:
     }
 
 
+def _check_place(file: Path) -> None:
+    """End before anything is done if the request for transfer cannot be saved there."""
+    reason: str | None = None
+    part = _part(file)
+    try:
+        if file.is_dir() or part is None:
+            reason = "that is a folder"
+        elif not file.parent.is_dir():
+            reason = f"there is no folder {file.parent}"
+        else:
+            part.touch()
+            part.unlink()
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        complain(f"the request cannot be saved as {file}: {reason}; give another --request")
+        raise typer.Exit(_MISUSE)
+
+
+def _check_outside(file: Path, folder: Path) -> None:
+    if file.resolve().is_relative_to(folder.resolve()):
+        complain(
+            f"the request would be saved in {folder}, which is captured as it is: give a --request "
+            "beside it"
+        )
+        raise typer.Exit(_MISUSE)
+
+
+def _part(file: Path) -> Path | None:
+    return file.with_name(f".{file.name}.part") if file.name else None
+
+
 def _save(file: Path, text: str) -> None:
-    part = file.with_name(f".{file.name}.part")
+    part = _part(file) or file
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
@@ -223,7 +306,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         )
 
 
-def _command(*, yes: bool) -> str:
-    """Give the command line again, as it was given."""
+def _command() -> str:
+    """Give the command line again, as it was given, with what carries it out."""
     given = [word for word in sys.argv[1:] if word != "--yes"]
-    return shlex.join(["asset-provenance", *given, *(["--yes"] if yes else [])])
+    return shlex.join(["asset-provenance", *redact_arguments(given), "--yes"])

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asset_provenance.errors import ServiceError
 from asset_provenance.services.requesting import Asker, UnansweredError, bound
 
 if TYPE_CHECKING:
+    import requests
     from codeocean.data_asset import DataAsset  # type: ignore[import-untyped]
+    from codeocean.models.folder import FileURLs, Folder  # type: ignore[import-untyped]
 
-__all__ = [
-    "DOMAIN_VARIABLE",
-    "TOKEN_VARIABLES",
-    "AssetSource",
-    "CodeOceanService",
-    "RemoteAsset",
-    "RemoteComputation",
-    "Token",
-    "find_domain",
-    "find_token",
-]
+    from asset_provenance.services.access import Token
 
-DOMAIN_VARIABLE = "CODEOCEAN_DOMAIN"
-TOKEN_VARIABLES = (
-    "CODEOCEAN_TOKEN",
-    "CODEOCEAN_API_TOKEN",
-    "CODE_OCEAN_API_TOKEN",
-    "API_SECRET",
-    "CUSTOM_KEY",
-)
-"""Where capsules have their token, in the order in which they are looked at."""
-_TOKEN_PREFIX = "cop_"  # noqa: S105 - how tokens begin
+__all__ = ["AssetSource", "CodeOceanService", "RemoteAsset", "RemoteComputation"]
+
+_Answer = TypeVar("_Answer")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 """Seconds between two looks at a data asset that is being made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An access token, and the variable that it was found in."""
-
-    variable: str
-    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +75,10 @@ class RemoteAsset:
         As Code Ocean has them.
     computation
         The computation that it was made from, where that is told.
-    bucket, prefix, is_external
+    origin, bucket, prefix, is_external
         The folder in S3 that it was made from, where that is told, and whether its files are there.
+    is_archived
+        Whether it was put away.
     """
 
     id: str
@@ -114,9 +92,11 @@ class RemoteAsset:
     failure_reason: str | None
     custom_metadata: Mapping[str, Any] | None
     computation: str | None
+    origin: str | None
     bucket: str | None
     prefix: str | None
     is_external: bool
+    is_archived: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -130,41 +110,13 @@ class RemoteAsset:
 
     def may_be_from(self, source: AssetSource) -> bool:
         """Say whether nothing that is told of it speaks against it being made from a source."""
-        if source.bucket is not None:
-            ours = (source.bucket, source.prefix.strip("/"))
-            return self.bucket is None or (self.bucket, (self.prefix or "").strip("/")) == ours
-        return self.computation in (None, source.computation)
-
-
-def find_token(environ: Mapping[str, str] | None = None) -> Token | None:
-    """Find the token: under the names that capsules use, or by how tokens begin."""
-    variables = os.environ if environ is None else environ
-    for variable in TOKEN_VARIABLES:
-        if variables.get(variable, "").strip():
-            return Token(variable, variables[variable].strip())
-    for variable in sorted(variables):
-        if variables[variable].startswith(_TOKEN_PREFIX):
-            return Token(variable, variables[variable].strip())
-    return None
-
-
-def find_domain(environ: Mapping[str, str] | None = None) -> str | None:
-    """Find where Code Ocean is, as ``https://host``.
-
-    Raises
-    ------
-    ValueError
-        If what is given is no such place.
-    """
-    variables = os.environ if environ is None else environ
-    text = variables.get(DOMAIN_VARIABLE, "").strip().rstrip("/")
-    if not text:
-        return None
-    host = text.removeprefix("https://")
-    # A token is never sent where somebody could read it on the way.
-    if not re.fullmatch(r"[A-Za-z0-9.\-]+(:\d{1,5})?", host):
-        raise ValueError('it must be a host, as in "codeocean.allenneuraldynamics.org"')
-    return f"https://{host}"
+        if self.computation is not None:  # whose files may have been moved to a bucket since
+            return source.bucket is None and self.computation == source.computation
+        if source.bucket is None:
+            return self.bucket is None and self.origin in (None, "local")
+        ours = (source.bucket, source.prefix.strip("/"))
+        is_there = (self.bucket, (self.prefix or "").strip("/")) == ours and self.is_external
+        return is_there or (self.bucket is None and self.origin is None)
 
 
 class CodeOceanService:
@@ -194,9 +146,15 @@ class CodeOceanService:
             raise ServiceError(
                 'the SDK of Code Ocean is missing: pip install "asset-provenance[publish]"'
             ) from None
+        import requests  # noqa: PLC0415 - as above
+
         self.domain = domain
         client = CodeOcean(domain=domain, token=token.value)
         bound(client.session, seconds)
+        # Files lie elsewhere: whoever has the signed URL needs no token, and is sent none.
+        self._files = requests.Session()
+        self._files.auth = _signed_already
+        bound(self._files, seconds)
         self._assets, self._computations = client.data_assets, client.computations
         hints = {
             401: f"the token in {token.variable} is not valid there: make a new one in the "
@@ -206,13 +164,21 @@ class CodeOceanService:
         }
         self._asker = Asker(f"Code Ocean ({domain})", (token.value,), hints)
 
+    def _ask(self, what: str, call: Callable[[], _Answer], *, once: bool = False) -> _Answer:
+        def quietly() -> _Answer:
+            with warnings.catch_warnings():  # the SDK's words on an answer that it cannot read
+                warnings.simplefilter("ignore", RuntimeWarning)
+                return call()
+
+        return self._asker.ask(what, quietly, once=once)
+
     def page(self, asset_id: str) -> str:
         """Give the page of a data asset."""
         return f"{self.domain}/data-assets/{asset_id}"
 
     def computation(self, computation_id: str) -> RemoteComputation:
         """Give a computation."""
-        found = self._asker.ask(
+        found = self._ask(
             f"for the computation {computation_id}",
             lambda: self._computations.get_computation(_in_path(computation_id)),
         )
@@ -226,34 +192,79 @@ class CodeOceanService:
 
     def results(self, computation_id: str, path: str) -> dict[str, int | None]:
         """Give the sizes of what lies in a folder of results, by name; None for folders."""
-        found = self._asker.ask(
+        identity = _in_path(computation_id)
+        return self._ask(
             f"for the results of the computation {computation_id}",
-            lambda: self._computations.list_computation_results(_in_path(computation_id), path),
+            lambda: _sizes(self._computations.list_computation_results(identity, path)),
         )
-        return {item.name: item.size if item.type == "file" else None for item in found.items}
+
+    def result_file(self, computation_id: str, path: str) -> bytes:
+        """Give the content of a file of results."""
+        identity = _in_path(computation_id)
+        return self._content(
+            f"for {path} of the computation {computation_id}",
+            lambda: self._computations.get_result_file_urls(identity, path),
+        )
+
+    def files(self, asset_id: str, path: str) -> dict[str, int | None]:
+        """Give the sizes of what lies in a folder of a data asset, as :meth:`results` does."""
+        identity = _in_path(asset_id)
+        return self._ask(
+            f"for the files of the data asset {asset_id}",
+            lambda: _sizes(self._assets.list_data_asset_files(identity, path)),
+        )
+
+    def file(self, asset_id: str, path: str) -> bytes:
+        """Give the content of a file of a data asset."""
+        identity = _in_path(asset_id)
+        return self._content(
+            f"for {path} of the data asset {asset_id}",
+            lambda: self._assets.get_data_asset_file_urls(identity, path),
+        )
+
+    def _content(self, what: str, ask_for_urls: Callable[[], FileURLs]) -> bytes:
+        url = self._ask(what, lambda: _encrypted(ask_for_urls().download_url))
+
+        def download() -> bytes:
+            answer = self._files.get(url)
+            answer.raise_for_status()
+            return answer.content
+
+        return self._ask(what, download)
 
     def find(self, name: str) -> list[RemoteAsset]:
-        """Find the data assets of exactly this name, the oldest first."""
+        """Find the data assets of exactly this name, the oldest first, then archived ones."""
+        found: dict[str, bool] = {}
+        for archived in (False, True):
+            for asset_id in self._named(name, archived=archived):
+                found.setdefault(asset_id, archived)
+        # A search may know less of an asset than it knows itself.
+        return [
+            replace(self.asset(asset_id), is_archived=archived)
+            for asset_id, archived in found.items()
+        ]
+
+    def _named(self, name: str, *, archived: bool) -> list[str]:
         from codeocean.data_asset import DataAssetSearchParams  # noqa: PLC0415 - as above
 
-        # By the field, and by free text: a search for a long name is not the same everywhere.
         quoted = name.replace('"', "")
-        params = DataAssetSearchParams(query=f'name:"{quoted}"', limit=100)
-        found = self._asker.ask(
-            f"for data assets named {name}",
-            lambda: list(self._assets.search_data_assets_iterator(params)),
+        params = DataAssetSearchParams(
+            query=f'name:"{quoted}"', limit=100, archived=archived or None
         )
-        ours = [_remote(asset) for asset in sorted(found, key=lambda one: one.created)]
-        # A search may know less of an asset than it knows itself.
-        return [self.asset(asset.id) for asset in ours if asset.name == name]
+
+        def search() -> list[str]:
+            every = self._assets.search_data_assets_iterator(params)
+            ours = [one for one in every if one.name == name]
+            return [_remote(one).id for one in sorted(ours, key=lambda one: int(one.created))]
+
+        kind = "archived data assets" if archived else "data assets"
+        return self._ask(f"for {kind} named {name}", search)
 
     def asset(self, asset_id: str) -> RemoteAsset:
         """Give a data asset."""
-        return _remote(
-            self._asker.ask(
-                f"for the data asset {asset_id}",
-                lambda: self._assets.get_data_asset(_in_path(asset_id)),
-            )
+        return self._ask(
+            f"for the data asset {asset_id}",
+            lambda: _remote(self._assets.get_data_asset(_in_path(asset_id))),
         )
 
     def create(
@@ -276,9 +287,7 @@ class CodeOceanService:
             source=_source(source),
         )
         what = f"to create the data asset {name}"
-        return _remote(
-            self._asker.ask(what, lambda: self._assets.create_data_asset(params), once=True)
-        )
+        return self._ask(what, lambda: _remote(self._assets.create_data_asset(params)), once=True)
 
     def describe(self, asset: RemoteAsset, *, tags: Sequence[str], description: str) -> RemoteAsset:
         """Give a data asset tags and a description; what it has besides stays."""
@@ -291,11 +300,9 @@ class CodeOceanService:
             description=description or None,
             custom_metadata=dict(asset.custom_metadata) if asset.custom_metadata else None,
         )
-        return _remote(
-            self._asker.ask(
-                f"to set the tags of the data asset {asset.id}",
-                lambda: self._assets.update_metadata(_in_path(asset.id), params),
-            )
+        return self._ask(
+            f"to set the tags of the data asset {asset.id}",
+            lambda: _remote(self._assets.update_metadata(_in_path(asset.id), params)),
         )
 
     def wait(
@@ -348,6 +355,24 @@ def _in_path(identity: str) -> str:
     return quote(identity, safe="")
 
 
+def _signed_already(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add nothing; without this, requests would look for a password in the user's ``.netrc``."""
+    return request
+
+
+def _encrypted(url: Any) -> str:
+    if not isinstance(url, str) or not url.startswith("https://"):
+        raise TypeError("not the URL of a file")
+    return url
+
+
+def _sizes(folder: Folder) -> dict[str, int | None]:
+    sizes = {one.name: one.size if one.type == "file" else None for one in folder.items}
+    if not all(isinstance(name, str) for name in sizes):
+        raise TypeError("not the names of files")
+    return sizes
+
+
 def _source(source: AssetSource) -> Any:
     from codeocean import data_asset as models  # noqa: PLC0415 - as above
 
@@ -366,6 +391,8 @@ def _source(source: AssetSource) -> Any:
 
 def _remote(asset: DataAsset) -> RemoteAsset:
     bucket, made_from = asset.source_bucket, asset.provenance
+    if not isinstance(asset.id, str) or not isinstance(asset.name, str):
+        raise TypeError("not a data asset")
     return RemoteAsset(
         id=asset.id,
         name=asset.name,
@@ -378,6 +405,7 @@ def _remote(asset: DataAsset) -> RemoteAsset:
         failure_reason=asset.failure_reason,
         custom_metadata=asset.custom_metadata,
         computation=made_from.computation if made_from else None,
+        origin=str(bucket.origin) if bucket and bucket.origin else None,
         bucket=bucket.bucket if bucket else None,
         prefix=bucket.prefix if bucket else None,
         is_external=bool(bucket and bucket.external),

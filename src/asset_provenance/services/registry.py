@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from asset_provenance.errors import ServiceError
 from asset_provenance.services.requesting import Asker, bound
 
-__all__ = ["Record", "Registry"]
+__all__ = ["Record", "Registry", "known_record"]
 
 _REGION = "us-west-2"
 """Where the database is; requests are signed for it where the user's settings name no region."""
@@ -22,13 +23,14 @@ class Record:
 
     Parameters
     ----------
-    id, location
-        Of the record, and of the files that it is about.
+    id, name, location
+        Of the record, of the asset that it is about, and where the files of that are.
     asset_ids
         The data assets in Code Ocean that it names.
     """
 
     id: str
+    name: str
     location: str
     asset_ids: tuple[str, ...]
 
@@ -50,6 +52,7 @@ class Registry:
         from aind_data_access_api.document_db import MetadataDbClient  # noqa: PLC0415 - slow
         from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
             BotoCoreError,
+            CredentialRetrievalError,
         )
 
         self.host = host
@@ -68,6 +71,8 @@ class Registry:
                 self._fault = "there are none"
             else:
                 secrets = tuple(filter(None, (frozen.secret_key, frozen.token, frozen.access_key)))
+        except CredentialRetrievalError as error:  # its text is what a program has printed
+            self._fault = f"{error.kwargs.get('provider')} gave none"
         except BotoCoreError as error:
             self._fault = " ".join(str(error).split())
         self._client = MetadataDbClient(
@@ -84,14 +89,21 @@ class Registry:
         """Why nothing can be registered from here, or None: only signed requests are taken."""
         return f"no AWS credentials ({self._asker.clean(self._fault)})" if self._fault else None
 
-    def records(self, name: str) -> list[Record]:
-        """Find the records of exactly this name."""
+    def records(self, name: str, location: str | None = None) -> list[Record]:
+        """Find the records of exactly this name, and any at a location."""
         fields = dict.fromkeys(("_id", "name", "location", *_LINKS), 1)
+        places = [] if location is None else [location.rstrip("/"), f"{location.rstrip('/')}/"]
+        match = {"$or": [{"name": name}, {"location": {"$in": places}}]}
+        pipeline = [{"$match": match}, {"$project": fields}]
         found = self._asker.ask(
             f"for records of {name}",
-            lambda: _checked(self._client.fetch_records_by_filter_list("name", [name], fields)),
+            lambda: _checked(self._client.aggregate_docdb_records(pipeline=pipeline)),
         )
-        return [_record(one) for one in found if one.get("name") == name]
+        return [
+            _record(one)
+            for one in found
+            if one.get("name") == name or one.get("location") in places
+        ]
 
     def register_result(
         self, location: str, *, name: str, asset_id: str, computation_id: str
@@ -127,6 +139,29 @@ class Registry:
         )
 
 
+def known_record(
+    registry: Registry, name: str, location: str | None, asset_id: str | None
+) -> Record | None:
+    """Find the record of an asset: by its place, or by the data asset that it names.
+
+    Raises
+    ------
+    ServiceError
+        If the record at that place is of another asset.
+    """
+    found = registry.records(name, location)
+    for record in found:
+        if record.location == location and record.name != name:
+            raise ServiceError(
+                f"the metadata database has the record {record.id} of {record.name} at {location}, "
+                f"where {name} should be: look at what lies there, and have the record removed if "
+                "it is wrong"
+            )
+    by_place = [record for record in found if record.location == location]
+    by_id = [record for record in found if asset_id is not None and asset_id in record.asset_ids]
+    return next(iter([*by_place, *by_id]), None)
+
+
 def _checked(answer: Any) -> list[dict[str, Any]]:
     if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
         raise TypeError("not a list of records")
@@ -140,6 +175,7 @@ def _record(found: dict[str, Any]) -> Record:
         ids += linked if isinstance(linked, list) else [linked]
     return Record(
         str(found.get("_id")),
-        str(found.get("location")),
+        str(found.get("name")),
+        str(found.get("location")).rstrip("/"),
         tuple(one for one in ids if isinstance(one, str)),
     )
