@@ -34,10 +34,12 @@ __all__ = [
     "Held",
     "Listing",
     "Unasked",
+    "differing_files",
     "differing_metadata",
     "held_by_asset",
     "held_by_computation",
     "look_through",
+    "some_of",
     "stands_against_asset",
     "unasked_in",
 ]
@@ -219,28 +221,41 @@ def stands_against_asset(
         )
     differing = differing_metadata(folder, held) if is_described else [_DESCRIBED]
     if listing is not None and listing.is_whole:
-        differing += _differing_files(folder, listing)
+        differing += differing_files(folder, listing)
+        differing += [path for path in _shown(listing) if not os.path.lexists(folder / path)]
     if not differing:
         return None
-    several = list(dict.fromkeys(differing))
-    more = f" and {len(several) - _SHOWN} more" if len(several) > _SHOWN else ""
     return (
         f"the data asset {asset.id} ({page}) is not what {folder} holds now "
-        f"({', '.join(several[:_SHOWN])}{more} differ): a data asset does not change. Run the "
+        f"({some_of(differing)} differ): a data asset does not change. Run the "
         "analysis again, which makes an asset of another name, or remove that data asset"
     )
 
 
-def _differing_files(folder: Path, listing: Listing) -> list[str]:
-    """Compare all files by name and size; what is hidden, or a link, may not be captured."""
-    here = {
-        path: (folder / path).stat().st_size
+def differing_files(folder: Path, listing: Listing) -> list[str]:
+    """Give the files of a folder that a service has not, or not of the same size.
+
+    What is hidden, or a link, may not be captured, and is left out.
+    """
+    there = _shown(listing)
+    return [
+        path
         for path in files_below(folder)
-        if not _is_hidden(path) and not (folder / path).is_symlink()
-    }
-    there = {path: size for path, size in listing.files.items() if not _is_hidden(path)}
-    differing = [path for path in here if here[path] != there.get(path)]
-    return differing + [path for path in there if not os.path.lexists(folder / path)]
+        if not _is_hidden(path)
+        and not (folder / path).is_symlink()
+        and (folder / path).stat().st_size != there.get(path)
+    ]
+
+
+def _shown(listing: Listing) -> dict[str, int | None]:
+    return {path: size for path, size in listing.files.items() if not _is_hidden(path)}
+
+
+def some_of(paths: Iterable[str]) -> str:
+    """Name the first of some files, and tell how many more there are."""
+    several = list(dict.fromkeys(paths))
+    more = f" and {len(several) - _SHOWN} more" if len(several) > _SHOWN else ""
+    return f"{', '.join(several[:_SHOWN])}{more}"
 
 
 def _is_hidden(path: str) -> bool:

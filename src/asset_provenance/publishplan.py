@@ -13,10 +13,12 @@ from asset_provenance.patches import files_below
 from asset_provenance.publication import Publication, why_unreachable
 from asset_provenance.publishfiles import (
     Unasked,
+    differing_files,
     differing_metadata,
     held_by_asset,
     held_by_computation,
     look_through,
+    some_of,
     stands_against_asset,
     unasked_in,
 )
@@ -233,13 +235,15 @@ def _captured(
         )
         return Unasked((), ())
     differing = differing_metadata(folder, held)
+    listing = look_through(held)
+    if listing.is_whole:
+        differing += differing_files(folder, listing)
     if differing:
         problems.append(
-            f"{place} are not what {folder} holds ({', '.join(differing)} differ): "
+            f"{place} are not what {folder} holds ({some_of(differing)} differ): "
             "what would be captured is not what was checked"
         )
         return Unasked((), ())
-    listing = look_through(held)
     unasked = unasked_in(listing.files)
     problems.extend(
         f"{journal} in {place} holds the record of a run that has no metadata or still goes on: it "

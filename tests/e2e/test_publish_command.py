@@ -493,7 +493,7 @@ def test_a_data_asset_that_fails_is_told_with_its_reason_and_made_anew_the_next_
     told = publish("--computation", RUN, *BUCKET, "--yes")
     assert told.status == 1
     assert "could not make the data asset" in told.err
-    assert "the disk is full" in told.err
+    assert "the disk is full. Mend that and remove this one" in told.err
     assert registrations(held) == []
     held.codeocean.failure_reason = None
     assert publish("--computation", RUN, *BUCKET, "--yes").status == 0
@@ -673,6 +673,18 @@ def test_results_of_another_run_of_the_same_size_are_refused(
     told = publish("--computation", RUN, *BUCKET, "--yes")
     assert told.status == 2
     assert "(data_description.json differ): what would be captured is not what was" in told.err
+    assert services.codeocean.assets == []
+
+
+def test_results_with_other_data_are_refused(
+    services: LoopbackServices, asset: str, publish: Any
+) -> None:
+    services.codeocean.add_computation(RUN, folder=RESULTS)
+    (RESULTS / "units.csv").write_text("1,2\n3,4\n")
+    (RESULTS / "new.csv").write_text("5\n")
+    told = publish("--computation", RUN, *BUCKET, "--yes")
+    assert told.status == 2
+    assert "(new.csv, units.csv differ): what would be captured is not what was" in told.err
     assert services.codeocean.assets == []
 
 

@@ -708,6 +708,16 @@ def test_every_missing_or_malformed_fact_is_told_in_one_error(data_root: Path) -
     assert not RESULTS.exists()
 
 
+def test_several_people_in_one_name_are_told(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with DerivedAsset("tuning", inputs=raw, experimenters="Ada Lovelace, Charles Babbage"):
+        double(1)
+    assert 'give ["Ada Lovelace", "Charles Babbage"]' in caplog.text
+    caplog.clear()
+    with DerivedAsset("tuning", inputs=raw, experimenters=["Lovelace, Ada", "Martin King, Jr."]):
+        double(1)
+    assert "name of one person" not in caplog.text
+
+
 def test_people_and_money_of_another_project_are_asked_for_and_it_is_said_why(raw: Path) -> None:
     with pytest.raises(PreflightError) as caught:
         DerivedAsset("tuning", inputs=raw, project_name="Other", **PEOPLE).start()

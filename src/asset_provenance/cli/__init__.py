@@ -88,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a command never ends in a traceback
         usage = getattr(error, "format_message", None)  # of the parser's own errors
         if usage is not None:
-            return complain(f"{usage()}\nTry: asset-provenance --help")
+            command = getattr(getattr(error, "ctx", None), "command_path", "asset-provenance")
+            return complain(f"{usage()}\nTry: {command} --help")
         return complain(f"this should not have happened: {type(error).__name__}: {error}")
     if status == _INTERRUPTED:  # which is all that typer tells of it
         complain("interrupted")

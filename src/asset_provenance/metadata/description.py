@@ -116,6 +116,7 @@ def given_facts(settings: Settings) -> Facts:
             facts.set(name, _read(name, given.value), given.source)
         except ValueError as error:
             facts.problems.append(f"{name} (from {given.source}): {error}")
+    _tell_joined_names(facts)
     pipelines = [pipeline.name for pipeline in facts.values.get("pipelines", [])]
     chosen = facts.values.get("pipeline_name")
     if chosen is not None and chosen not in pipelines:
@@ -213,6 +214,24 @@ def missing_facts(facts: Facts, *, only: Sequence[str] = _REQUIRED) -> list[str]
         for name in _REQUIRED
         if name in only and name not in told and not facts.values.get(name)
     ]
+
+
+def _tell_joined_names(facts: Facts) -> None:
+    """Warn of several people in one name; "Lovelace, Ada" and "King, Jr." are one."""
+    for fact in ("investigators", "experimenters"):
+        for person in facts.values.get(fact, ()):
+            name = person if isinstance(person, str) else person.name
+            parts = [part.strip() for part in name.split(",")]
+            if sum(" " in part for part in parts) > 1:
+                _log.warning(
+                    "%s (from %s) has %r as the name of one person; if these are several, give "
+                    "[%s], or %r in an environment variable",
+                    fact,
+                    facts.sources[fact],
+                    name,
+                    ", ".join(f'"{part}"' for part in parts),
+                    "; ".join(parts),
+                )
 
 
 def _why(facts: Facts, name: str) -> str:

@@ -343,7 +343,8 @@ class CodeOceanService:
             reason = self._asker.clean(asset.failure_reason or "it gives no reason")
             raise ServiceError(
                 f"Code Ocean could not make the data asset {asset.id} "
-                f"({self.page(asset.id)}): {reason}"
+                f"({self.page(asset.id)}): {reason}. Mend that and remove this one, since each "
+                "further run makes another"
             )
         return asset
 
