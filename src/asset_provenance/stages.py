@@ -104,9 +104,7 @@ def _files(folders: Sequence[Path]) -> tuple[list[Path], list[str]]:
         if not folder.is_dir():
             faults.append(f"{folder}: there is no such folder")
             continue
-        inside = find_left(folder)
-        if os.path.lexists(folder / _PROCESSING):
-            inside.append(folder / _PROCESSING)
+        inside = find_left(folder, with_processing=True)
         if not inside:
             faults.append(f"{folder}: it holds no {_PROCESSING}, and nothing that a stage left")
         for path in inside:

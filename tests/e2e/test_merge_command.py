@@ -56,6 +56,29 @@ def test_each_step_is_there_once_with_the_edges_that_were_said(
     assert Path("all/processing.json").read_bytes() == Path("again/processing.json").read_bytes()
 
 
+def test_stages_a_folder_below_and_assets_among_them_are_merged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("all").mkdir()
+    stage("all/one", process("clean"))
+    asset = stage("all/two", process("fit", "2026-03-03T00:01:00Z"))
+    write_json(asset / "data_description.json", {})
+    write_json(asset / "old_data_process.json", process("taken in already"))
+    assert merge("all", "--output", "merged") == 0
+    assert graph(Path("merged")) == {"clean": [], "fit": []}
+    assert "2 processes of 2 files" in capsys.readouterr().out
+
+
+def test_what_other_software_wrote_beside_it_is_not_called_foreign(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_asset(data_root, carried=(), processing={"data_processes": [process("clean")]})
+    part = stage("part", process("fit", "2026-03-03T00:01:00Z"))
+    assert merge(folder, part, "--output", folder) == 0
+    main(["check", str(folder)])
+    assert "does not belong to this set" not in capsys.readouterr().out
+
+
 def test_what_is_missing_or_invalid_is_told_and_nothing_is_written(
     stages: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

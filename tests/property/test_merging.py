@@ -65,6 +65,10 @@ def content(process: DataProcess) -> str:
     return process.model_dump_json(exclude={"name", "pipeline_name"})
 
 
+def counted(processing: Processing) -> Counter[str]:
+    return Counter(map(content, processing.data_processes))
+
+
 def contents(several: list[Processing]) -> set[str]:
     return {content(process) for one in several for process in one.data_processes}
 
@@ -82,12 +86,12 @@ def test_the_graph_is_whole_and_has_no_cycle(several: list[Processing]) -> None:
 def test_no_process_is_lost_and_none_is_there_twice(several: list[Processing]) -> None:
     result = merge(several)
     assert contents([result]) == contents(several)
-    there = Counter(content(process) for process in result.data_processes)
+    there = counted(result)
     for what in contents(several):
         counts = [sum(content(one) == what for one in each.data_processes) for each in several]
         assert there[what] >= max(counts)
-        stems = {p.name[:3] for one in several for p in one.data_processes if content(p) == what}
-        assert there[what] <= max(counts) * len(stems)
+        names = {p.name for one in several for p in one.data_processes if content(p) == what}
+        assert there[what] <= len(names)
 
 
 @given(st.lists(processings(), min_size=1, max_size=4), st.randoms())
@@ -104,7 +108,12 @@ def test_merging_a_result_with_its_own_sources_changes_nothing(
     several: list[Processing], data: st.DataObject
 ) -> None:
     result = merge(several)
-    again = data.draw(st.lists(st.sampled_from(several), max_size=4))
-    assert merge([result, *several]).model_dump_json() == result.model_dump_json()
-    assert merge([*again, result, *several]).model_dump_json() == result.model_dump_json()
     assert merge([result]).model_dump_json() == result.model_dump_json()
+    again = data.draw(st.lists(st.sampled_from(several), max_size=4))
+    once_more = merge([*again, result, *several])
+    counts = counted(result)
+    assert counted(once_more) == counts
+    # Of processes that say the same and differ in their numbers, which is which is not told.
+    if max(counts.values()) == 1:
+        assert once_more.model_dump_json() == result.model_dump_json()
+        assert merge([result, *several]).model_dump_json() == result.model_dump_json()

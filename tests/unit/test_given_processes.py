@@ -143,14 +143,20 @@ def test_the_data_that_given_processes_name_are_the_inputs_of_the_run(data_root:
 
 
 def test_a_given_process_follows_what_was_done_to_the_data_that_it_names(data_root: Path) -> None:
-    make_asset(data_root, carried=(), processing={"data_processes": [process("sort")]})
+    code = {"url": CODE, "version": "1", "input_data": [{"object_type": "Data asset", "name": RAW}]}
+    later = process("later", "2026-03-06T00:00:00Z")
+    handed_on = {"data_processes": [process("sort", code=code), later]}
+    make_asset(data_root, carried=(), processing=handed_on)
     with DerivedAsset("look", inputs=RAW, **PEOPLE) as asset:
         asset.add_process(data_process())
+        # What was handed on may be given back, and follows nothing but what it did.
+        asset.add_process(schema().DataProcess.model_validate(handed_on["data_processes"][0]))
         graphed = schema().Processing(
             data_processes=[data_process("apart")], dependency_graph={"apart": []}
         )
         asset.add_processing(graphed)  # it says itself what depends on what
-    assert graph(asset.output_dir) == {"sort": [], "by_hand": ["sort"], "apart": []}
+    expected = {"sort": [], "by_hand": ["sort"], "apart": [], "later": []}
+    assert graph(asset.output_dir) == expected
 
 
 def test_an_output_that_is_not_there_is_told(

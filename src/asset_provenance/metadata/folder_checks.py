@@ -127,6 +127,8 @@ def _look_at_listed_files(written: WrittenSet) -> None:
             if content is not None:
                 _look_at_listed_file(written, file, entry, content)
     for file in map(file_name, written.present):
+        if written.label == MERGED:  # which is put beside what is there
+            continue
         if written.listed and file not in written.listed and file in written.contents:
             what = "it does not belong to this set: the manifest does not list it"
             listing = _listing(file, written.contents[file])

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata.checks import pipeline_findings, process_findings
+from asset_provenance.metadata.cleaning import without_secrets
 from asset_provenance.metadata.description import explain
 from asset_provenance.metadata.inputs import InputAsset
 from asset_provenance.metadata.quiet import quiet
-from asset_provenance.redaction import clean_url, redact_json, redact_text
+from asset_provenance.redaction import redact_text
 
 __all__ = ["given_inputs", "given_outputs", "given_process", "given_processing", "not_inherited"]
 
@@ -124,11 +125,7 @@ def _json(model: BaseModel) -> dict[str, Any]:
             f"the {type(model).__name__} cannot be written as JSON: "
             f"{redact_text(str(error))[:_LONGEST_TOLD]}"
         ) from None
-    for process in told.get("data_processes", [told]):
-        _clean_url(process.get("code") or process)
-    for pipeline in told.get("pipelines") or ():
-        _clean_url(pipeline)
-    return redact_json(told)  # type: ignore[no-any-return]
+    return without_secrets(told)  # type: ignore[no-any-return]
 
 
 def _kept(value: Any, told: Any) -> Any:
@@ -140,13 +137,6 @@ def _kept(value: Any, told: Any) -> Any:
     if isinstance(told, list) and isinstance(value, list | tuple) and len(told) == len(value):
         return [_kept(*pair) for pair in zip(value, told, strict=True)]
     return told
-
-
-def _clean_url(code: dict[str, Any]) -> None:
-    """Take credentials out of the URL of a ``Code``; any other stays as it was written."""
-    url = code.get("url")
-    if isinstance(url, str) and ("@" in url or redact_text(url) != url):
-        code["url"] = clean_url(url)
 
 
 def _checked(content: dict[str, Any]) -> dict[str, Any]:

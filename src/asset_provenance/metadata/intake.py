@@ -19,7 +19,6 @@ from typing import Any
 
 from aind_data_schema.components.identifiers import Code
 from aind_data_schema.core.processing import DataProcess, Processing
-from pydantic import ValidationError
 
 from asset_provenance import lineage
 from asset_provenance.corefiles import (
@@ -30,10 +29,10 @@ from asset_provenance.corefiles import (
     parse_json,
     read_bytes,
 )
-from asset_provenance.metadata.description import explain
+from asset_provenance.metadata.cleaning import refuse_half_characters, told_fault, without_secrets
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.records import InputRef
-from asset_provenance.redaction import redact_text
+from asset_provenance.redaction import contains_secret, redact_text
 
 __all__ = [
     "FRAGMENT_ENDING",
@@ -52,6 +51,7 @@ FRAGMENT_ENDING = "_data_process.json"
 """How the name of a fragment ends."""
 
 _FRAGMENT = re.compile(r".*data_process.*\.json")
+_PROCESSING = file_name("processing")
 _DEEPEST = 2
 _MOST_ENTRIES = 100_000
 _RECORD_VERSION = 1
@@ -92,10 +92,13 @@ class _Records:
         return True
 
 
-def find_left(folder: Path, *, deepest: int = _DEEPEST) -> list[Path]:
+def find_left(
+    folder: Path, *, deepest: int = _DEEPEST, with_processing: bool = False
+) -> list[Path]:
     """Find fragments and records in a folder and the first levels below it.
 
-    A folder inside that is an asset of its own is left alone. Pipelines stage their inputs as
+    Of a folder inside that is an asset of its own nothing but its processing is taken, and that
+    only if it is asked for, as is any other ``processing.json``. Pipelines stage their inputs as
     symlinks, which are followed; how much is looked at is bounded.
 
     Returns
@@ -120,6 +123,8 @@ def find_left(folder: Path, *, deepest: int = _DEEPEST) -> list[Path]:
         except OSError:
             continue
         left -= len(entries)
+        if with_processing and any(entry.name == _PROCESSING for entry in entries):
+            found.append(place / _PROCESSING)
         if depth > 0 and any(entry.name == file_name(DATA_DESCRIPTION) for entry in entries):
             continue
         for entry in entries:
@@ -187,7 +192,7 @@ def read_left(paths: Iterable[Path]) -> Iterator[Left | Refused]:
         content = b""
         try:
             content = read_bytes(path)
-            data = _parsed(content, path)
+            data = without_secrets(_parsed(content, path))
             if is_record:
                 if _is_record(data):
                     where.setdefault(json.dumps(data, sort_keys=True), (path, content))
@@ -195,11 +200,9 @@ def read_left(paths: Iterable[Path]) -> Iterator[Left | Refused]:
             yield Left(_processing(data), str(path))
         except OSError as error:
             yield Refused(path, error.strerror or str(error))
-        except ValidationError as error:
-            yield Refused(path, redact_text(explain(error)), content)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:  # the schema's own, among them
             if not is_record:
-                yield Refused(path, redact_text(str(error).removeprefix(f"{path} ")), content)
+                yield _refused(path, told_fault(error).removeprefix(f"{path} "), content)
     for text in sorted(where):
         record = json.loads(text)
         if not any(pool.add(record) for pool in pools):
@@ -227,10 +230,18 @@ def inputs_of_stages(paths: Iterable[Path]) -> list[InputRef]:
     return inputs_read(process for one in several for process in one.data_processes)
 
 
+def _refused(path: Path, reason: str, content: bytes) -> Refused:
+    if not contains_secret(content):
+        return Refused(path, redact_text(reason), content)
+    return Refused(path, f"{redact_text(reason)}; it holds what looks like a secret, too", b"")
+
+
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:
     if content.lstrip()[:1] == b"[":
         content = b'{"data_processes":' + content + b"}"
-    return parse_json(content, path)
+    data = parse_json(content, path)
+    refuse_half_characters(data)
+    return data
 
 
 @quiet()
@@ -290,9 +301,8 @@ def _from_records(
                 data["pipeline_name"] = data.get("pipeline_name") or run_pipelines[0]
         try:
             processes[node] = DataProcess.model_validate(data)
-        except (ValidationError, ValueError) as error:
-            reason = explain(error) if isinstance(error, ValidationError) else str(error)
-            yield Refused(places[node][0], redact_text(reason), places[node][1])
+        except (ValueError, TypeError) as error:
+            yield _refused(places[node][0], told_fault(error), places[node][1])
     if not processes:
         return
     names = lineage.unique_names([process.name for process in processes.values()])
@@ -336,7 +346,7 @@ def _pipelines(records: Iterable[Mapping[str, Any]]) -> Iterator[Code]:
         if isinstance(block, Mapping) and isinstance(block.get("code"), Mapping):
             try:
                 yield Code.model_validate({**block["code"], "name": block.get("name")})
-            except (ValidationError, ValueError):
+            except (ValueError, TypeError):
                 continue  # it is then a pipeline that nobody describes
 
 

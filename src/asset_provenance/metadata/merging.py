@@ -1,19 +1,20 @@
 """One processing from many: what inputs hand on, what stages of a pipeline left, what is given.
 
-A process is known by what it says, whatever number its name ends in: the name may have been taken
-when it was merged before, and then it got another. What is merged of the same sources is the same,
-in whatever order they come, and merging a result with its own sources changes nothing.
+A process is known by what it says and by its name. The name may have been taken when it was merged
+before, and then it got a number: a number may be such a one where the same source has the name
+without it. What is merged of the same sources is the same, in whatever order they come, and merging
+a result with its own sources changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,9 @@ from asset_provenance.metadata.quiet import quiet
 
 __all__ = ["Mention", "Merged", "MergedFiles", "Step", "last_of", "merge_files"]
 
+_NUMBER = re.compile(r"(.+)_\d+", re.DOTALL)
 _NUMBERS = re.compile(r"(?<=.)(?:_\d+)+$")
-_NOT_OF_THE_CONTENT = {"name", "pipeline_name"}
+_NOT_OF_THE_CONTENT = {"name", "pipeline_name", "start_date_time", "end_date_time"}
 
 _log = logging.getLogger("asset_provenance")
 
@@ -76,15 +78,19 @@ class Mention:
     step: Step | None = None
 
 
+_Signature = tuple[tuple[str, tuple[str, ...]], ...]
+
+
 @dataclass(slots=True)
 class _Alike:
     """Processes that say the same, but for the number that their names end in."""
 
     process: DataProcess
     source: str
-    # Sources that mention them alike are kept once: a thousand stages may carry one process.
-    sources: dict[tuple[str, ...], dict[str, Mention]] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    # Sources that mention them alike are kept once: a thousand stages may carry one process. Each
+    # has the names there, with those that they may have had before they were merged there.
+    sources: dict[_Signature, dict[str, Mention]] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
     pipelines: set[str] = field(default_factory=set)
 
 
@@ -105,6 +111,7 @@ class Merged:
         self._unsettled: dict[str, None] = {}
         self._named: dict[str, Step] = {}
         self._pipelines: dict[str, Code] = {}
+        self._pipeline_names: set[str | None] = set()
         self._notes: dict[_Note, None] = {}
 
     @property
@@ -146,7 +153,17 @@ class Merged:
     def add_pipelines(self, pipelines: Iterable[Code]) -> None:
         """Take in pipelines, each once."""
         for pipeline in pipelines:
-            self._pipelines.setdefault(_canonical(pipeline), pipeline)
+            key = _canonical(pipeline)
+            if key not in self._pipelines and pipeline.name in self._pipeline_names:
+                self._notes.setdefault(
+                    _Note(
+                        "~",
+                        f"More than one pipeline is named {pipeline.name}; which of them a "
+                        "process was part of, its name does not tell.",
+                    )
+                )
+            self._pipelines.setdefault(key, pipeline)
+            self._pipeline_names.add(pipeline.name)
 
     def _mentioned(self, processes: Sequence[DataProcess], source: str) -> dict[str, list[Mention]]:
         """Note each process; give the mentions by the names that the source has for them."""
@@ -158,11 +175,13 @@ class Merged:
                 alike.pipelines.add(process.pipeline_name)
             found.setdefault(digest, {})[process.name] = None
         by_name: dict[str, list[Mention]] = {}
+        present = {process.name for process in processes}
         for digest, names in found.items():
-            signature = tuple(sorted(names, key=_by_length))
+            in_order = sorted(names, key=_by_length)
+            signature = tuple((name, _before_numbers(name, present)) for name in in_order)
             sources = self._alike[digest].sources
             if signature not in sources:
-                sources[signature] = {name: Mention(name) for name in signature}
+                sources[signature] = {name: Mention(name) for name in in_order}
                 self._unsettled[digest] = None
             for name, mention in sources[signature].items():
                 by_name.setdefault(name, []).append(mention)
@@ -226,7 +245,7 @@ class Merged:
         pipelines = {pipeline.name for pipeline in self._pipelines.values()}
         for alike in self._alike.values():
             pipeline = min(alike.pipelines & pipelines, default=None)
-            for step in alike.steps:
+            for step in dict.fromkeys(alike.steps.values()):
                 if alike.pipelines and pipeline is None:
                     # The schema refuses the name of a pipeline that is not described.
                     named = ", ".join(sorted(alike.pipelines))
@@ -312,19 +331,62 @@ def merge_files(paths: Iterable[Path]) -> MergedFiles:
 def _settled(digest: str, alike: _Alike) -> Iterator[Step]:
     """Find out which of what says the same is the same process; give what is new.
 
-    Names that one source has side by side are processes of their own, the first of them that
-    which other sources have alone.
+    What has the same name is the same, and so are names that differ by numbers of earlier merges.
+    Names that one source has side by side are processes of their own.
     """
-    several = [list(source.values()) for source in alike.sources.values()]
-    for count, same in enumerate(itertools.zip_longest(*several)):
-        mentions = [mention for mention in same if mention is not None]
-        if count == len(alike.steps):
-            wanted = min((mention.name for mention in mentions), key=_by_length)
-            order = (alike.process.start_date_time, wanted, digest, count)
-            alike.steps.append(Step(alike.process, alike.source, order, wanted))
-            yield alike.steps[count]
-        for mention in mentions:
-            mention.step = alike.steps[count]
+    related = _related(alike.sources)
+    owners: dict[str, Step | list[str]] = dict(alike.steps)
+    for source in sorted(alike.sources, key=lambda source: (-len(source), source)):
+        names = [name for name, _ in source]
+        taken = {id(owners[name]) for name in names if name in owners}
+        for name in (name for name in names if name not in owners):
+            others = (owners[other] for other in related[name] if other in owners)
+            owner = next((other for other in others if id(other) not in taken), [])
+            taken.add(id(owner))
+            owners[name] = owner
+            if isinstance(owner, list):
+                owner.append(name)
+    steps: dict[int, Step] = {}
+    for name, owner in owners.items():
+        if isinstance(owner, list) and id(owner) not in steps:
+            wanted = min(owner, key=_by_length)
+            order = (alike.process.start_date_time, wanted, digest)
+            steps[id(owner)] = Step(alike.process, alike.source, order, wanted)
+            yield steps[id(owner)]
+        alike.steps[name] = steps[id(owner)] if isinstance(owner, list) else owner
+    for mentions in alike.sources.values():
+        for name, mention in mentions.items():
+            mention.step = alike.steps[name]
+
+
+def _related(sources: Iterable[_Signature]) -> dict[str, list[str]]:
+    """Give for each name those that differ from it by numbers of earlier merges, nearest first."""
+    histories: dict[str, tuple[str, ...]] = {}
+    for source in sources:
+        for name, before in source:
+            known = histories.get(name, ())
+            histories[name] = max(known, (name, *before), key=len)
+    return {
+        name: sorted(
+            (other for other in histories if _apart(history, histories[other]) is not None),
+            key=lambda other: (_apart(history, histories[other]), _by_length(other)),
+        )
+        for name, history in histories.items()
+    }
+
+
+def _apart(one: Sequence[str], other: Sequence[str]) -> int | None:
+    """Count the numbers between two names, through the nearest that both had; None if none."""
+    counts = (at + other.index(name) for at, name in enumerate(one) if name in other)
+    return min(counts, default=None)
+
+
+def _before_numbers(name: str, present: Container[str]) -> tuple[str, ...]:
+    """Give what a name may have been before it got numbers among the names that are present."""
+    before: list[str] = []
+    while (found := _NUMBER.fullmatch(before[-1] if before else name)) and found[1] in present:
+        before.append(found[1])
+    return tuple(before)
 
 
 def _by_length(name: str) -> tuple[int, str]:
@@ -338,7 +400,10 @@ def _step(mention: Mention) -> Step:
 
 
 def _digest(process: DataProcess) -> str:
+    times = (process.start_date_time, process.end_date_time)
+    in_utc = [time and time.astimezone(UTC).isoformat() for time in times]
     said = _canonical(process, exclude=_NOT_OF_THE_CONTENT) + _NUMBERS.sub("", process.name)
+    said += json.dumps(in_utc)
     return hashlib.sha256(said.encode()).hexdigest()
 
 

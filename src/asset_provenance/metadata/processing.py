@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from aind_data_schema.core.processing import DataProcess, Processing
 from pydantic import ValidationError
 
 from asset_provenance import lineage
+from asset_provenance.metadata.cleaning import refuse_half_characters, told_fault
 from asset_provenance.metadata.description import explain
 from asset_provenance.metadata.inheritance import kept_name, shared_raw_root
 from asset_provenance.metadata.inputs import InputAsset
@@ -141,7 +143,8 @@ def build_processing(
         mentions = merged.add(processing, "the script")
         merged.settle(by_time=False)
         if not processing.dependency_graph:
-            steps += [mention.step for mention in mentions if mention.step is not None]
+            given_steps = (mention.step for mention in mentions)
+            steps += [step for step in given_steps if step is not None and step not in of_inputs]
     followed = _followed(places)
     ordered = sorted(records, key=lambda record: record.start_date_time)
     names = lineage.unique_names([record.name for record in ordered], taken=merged.names)
@@ -149,8 +152,13 @@ def build_processing(
     graph = merged.graph()
     for step in steps:
         for ref in inputs_read([step.process]):
-            before = {each.name for each in handed_on.get(ref.name or "", ())}
+            before = {
+                each.name
+                for each in handed_on.get(ref.name or "", ())
+                if _end(each.process) <= step.process.start_date_time
+            }
             graph[step.name] += sorted(before.difference(graph[step.name]))
+    graph = lineage.clean_graph(graph)
     for record_id, targets in lineage.dependencies(ordered).items():
         graph[by_id[record_id]] = [by_id[target] for target in targets]
     place = {name: number for number, name in enumerate(graph)}
@@ -192,8 +200,9 @@ def _take_over(merged: Merged, asset: InputAsset, refused: _Refusals) -> list[Me
     try:
         # The schema's validators change the data they are given.
         upstream = Processing.model_validate(copy.deepcopy(dict(content.data)))
-    except (ValidationError, ValueError) as error:
-        reason = explain(error) if isinstance(error, ValidationError) else str(error)
+        refuse_half_characters(content.data)
+    except (ValueError, TypeError) as error:  # the last is the schema's own
+        reason = told_fault(error)
         _log.warning("the processing of input %s is not valid: %s", asset.name, reason)
         refused.files[kept_name("processing", asset.name)] = content.content
         refused.notes.append(
@@ -214,7 +223,12 @@ def _take_in(merged: Merged, stage: StageFiles, refused: _Refusals) -> list[Ment
             mentions += merged.add(left.processing, left.source)
             continue
         _log.warning("%s cannot be taken in: %s", left.path, left.reason)
-        if left.content:
+        if not left.content:
+            refused.notes.append(
+                f"{left.path.name}, which an earlier stage left, could not be merged, and is not "
+                f"kept: {left.reason}."
+            )
+        else:
             place = kept_name(left.path.stem, stage.name or "data")
             count = 1
             while refused.files.setdefault(place, left.content) != left.content:
@@ -285,6 +299,11 @@ def build_fragment(
         ),
         frozenset(earlier),
     )
+
+
+def _end(process: DataProcess) -> datetime:
+    end: datetime = process.end_date_time or process.start_date_time
+    return end
 
 
 def _members(refs: Iterable[InputRef]) -> Iterable[InputRef]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,19 @@ import pytest
 from asset_provenance import DerivedAsset, track_process
 from asset_provenance.metadata.intake import Left, Refused, find_left, read_left
 from asset_provenance.metadata.merging import Merged
-from helpers.assets import PEOPLE, graph, make_asset, process, processes, read_json, write_json
+from helpers.assets import (
+    PEOPLE,
+    RAW,
+    graph,
+    make_asset,
+    process,
+    processes,
+    read_json,
+    write_json,
+)
 from helpers.schema import validate_set
+
+CANARY = "ghp_c4naryC4NARY0123456789"
 
 PIPELINE = {"url": "https://example.org/pipeline", "name": "registration", "version": "2"}
 
@@ -193,6 +205,45 @@ def test_an_invalid_fragment_is_kept_and_said(
     assert "fine is part of the pipeline unheard, which nobody describes" in notes
     assert set(processes(asset.output_dir)) == {"fine", "look"}
     assert "bad_data_process.json cannot be taken in" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["[5]", '[true, "x"]', '{"data_processes": [1], "notes": 2}'])
+def test_an_odd_fragment_costs_itself_only(data_root: Path, content: str) -> None:
+    raw = make_asset(data_root, carried=(), processing={"data_processes": [7]})
+    (data_root / "odd_data_process.json").write_text(content)
+    (data_root / "half_data_process.json").write_text(
+        json.dumps(process("half", notes="HALF")).replace("HALF", "\\ud83d")
+    )
+    with DerivedAsset("look", inputs=raw, strict=True, **PEOPLE) as asset:
+        pass
+    assert set(processes(asset.output_dir)) == {"look"}
+    kept = {path.name for path in (asset.output_dir / "provenance").glob("inherited-*")}
+    assert kept == {
+        f"inherited-processing-{RAW}.json",
+        "inherited-odd_data_process-data.json",
+        "inherited-half_data_process-data.json",
+    }
+
+
+def test_secrets_in_what_stages_left_reach_no_file(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = make_asset(data_root, carried=())
+    code = {
+        "url": f"https://{CANARY}@github.com/your-lab/sorting.git",
+        "version": "1",
+        "parameters": {"api_token": CANARY, "command": f"sort --password={CANARY}"},
+    }
+    leave(data_root, "a_data_process.json", process("early", code=code))
+    leave(data_root, "b_data_process.json", {"process_type": "None such", "code": code})
+    with DerivedAsset("look", inputs=raw, strict=True, **PEOPLE) as asset:
+        pass
+    written = {path: path.read_text() for path in asset.output_dir.rglob("*") if path.is_file()}
+    assert not [path for path, text in written.items() if CANARY in text]
+    assert CANARY not in caplog.text
+    found = processes(asset.output_dir)["early"]["code"]
+    assert found["url"] == "https://github.com/your-lab/sorting"
+    assert "b_data_process.json" in read_json(asset.output_dir / "processing.json")["notes"]
 
 
 def test_with_inherit_none_nothing_is_taken_in(data_root: Path) -> None:

@@ -43,6 +43,44 @@ def test_names_that_say_the_same_side_by_side_stay_two() -> None:
     assert merge(twice, twice, processing(process("fit"))).process_names == ["fit", "fit_1"]
 
 
+def test_steps_that_differ_in_their_own_numbers_only_are_two() -> None:
+    # As when one date is good enough for all of them.
+    shards = [processing(process("shard_1")), processing(process("shard_2"))]
+    assert merge(*shards).process_names == ["shard_1", "shard_2"]
+    assert merge(merge(*shards), *shards).process_names == ["shard_1", "shard_2"]
+
+
+def test_a_number_of_an_earlier_merge_makes_no_other_step() -> None:
+    raw, other = processing(process("fit")), processing(process("fit", "2026-03-02T00:00:00Z"))
+    before = merge(raw, other)
+    assert before.process_names == ["fit", "fit_1"]
+    assert merge(before, raw, other).model_dump_json() == before.model_dump_json()
+
+
+def test_the_exact_name_is_followed_where_two_steps_say_the_same() -> None:
+    twice = processing(process("fit"), process("fit_1"), dependency_graph={"fit": [], "fit_1": []})
+    part = processing(
+        process("fit_1"), process("next", NEXT), dependency_graph={"fit_1": [], "next": ["fit_1"]}
+    )
+    assert (merge(twice, part).dependency_graph or {})["next"] == ["fit_1"]
+
+
+def test_a_step_whose_times_are_written_in_another_zone_is_the_same() -> None:
+    here = process("fit", "2026-03-02T16:00:00-08:00")
+    assert merge(processing(process("fit")), processing(here)).process_names == ["fit"]
+
+
+def test_pipelines_that_share_a_name_are_told_in_the_notes() -> None:
+    code = {"url": "https://example.org/p", "name": "p"}
+    several = [
+        processing(process(name), pipelines=[{**code, "version": version}])
+        for name, version in (("a", "1"), ("b", "2"))
+    ]
+    merged = merge(*several)
+    assert "More than one pipeline is named p" in (merged.notes or "")
+    assert merge(merged, *several).notes == merged.notes
+
+
 def test_stages_that_contradict_each_other_make_no_cycle(caplog: pytest.LogCaptureFixture) -> None:
     one, two = process("one"), process("two", NEXT)
     forth = processing(one, two, dependency_graph={"one": [], "two": ["one"]})
