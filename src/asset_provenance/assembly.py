@@ -110,7 +110,7 @@ def assemble(
         written = _written(plan, block, records, late, is_block=is_block)
         run = _run(plan, plan.given, block, records, [], is_block=is_block)
         return _fragment(plan, written, run, given, stage_files(plan, [], used, folders))
-    inputs, facts = inputs_and_facts(plan, [*used, *given_refs(plan, given)], late, folders)
+    inputs, facts = inputs_and_facts(plan, [*used, *given_refs(given)], late, folders)
     # A script may give back what its inputs handed on: that is neither its use nor its outputs.
     new = not_inherited(given, inputs)
     stages = stage_files(plan, inputs, used, folders)
@@ -127,7 +127,7 @@ def assemble(
             stages=stages,
         )
         if plan.inputs is not None:
-            told = [*used, *given_refs(plan, new)]
+            told = [*used, *given_refs(new)]
             tell_use(plan, inputs, told, stages, built.read_by_stages, is_block=is_block)
         quality = inheritance.merged_quality_control(inherited)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,11 +14,25 @@ from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.capture.inputs import InputResolver
 from asset_provenance.metadata import description, inheritance
 from asset_provenance.metadata.inputs import InputAsset, is_described, load_input
+from asset_provenance.metadata.intake import is_of_stages
 from asset_provenance.records import CodeRecord, InputRef, JsonValue, to_json
 from asset_provenance.services.lookup import Catalog
 from asset_provenance.settings import SERVICE_OPTIONS, Settings
 
-__all__ = ["Plan", "all_facts", "describe", "reserve_name", "single_assets"]
+__all__ = [
+    "Judgement",
+    "Plan",
+    "all_facts",
+    "describe",
+    "judge",
+    "reserve_name",
+    "single_assets",
+]
+
+_SERVICE_TIMEOUT = 10.0
+"""Seconds that a service may take, where nothing else is given."""
+
+_log = logging.getLogger("asset_provenance")
 
 _NOT_STARTED = datetime.max.replace(tzinfo=UTC)
 
@@ -81,6 +96,28 @@ class Plan:
         """Whether nothing on the network may be asked."""
         return self.settings.flag("offline", default=False)
 
+    @property
+    def service_timeout(self) -> float:
+        """Seconds that services on the network may take."""
+        return self.settings.seconds("service_timeout", default=_SERVICE_TIMEOUT)
+
+    @property
+    def reference_names(self) -> set[str]:
+        """What tells the reference inputs from others, the members of groups among them."""
+        single = single_assets(self, [(ref, None) for ref in self.references])
+        return {ref.identity for ref, _ in single}
+
+    def find_stages(self, singles: Iterable[tuple[InputRef, Path | None]]) -> dict[str, Path]:
+        """Find the folders that earlier stages left their results in, by name.
+
+        They are no assets. What the metadata database knows is one, whatever lies in its folder.
+        """
+        left = [(ref, folder) for ref, folder in singles if folder and is_of_stages(folder)]
+        if self.catalog is None:
+            return {ref.identity: folder for ref, folder in left}
+        self.catalog.ask(ref for ref, _ in left)
+        return {ref.identity: place for ref, place in left if self.catalog.record(ref) is None}
+
     def load_input(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
         """Read the metadata of an input, once the metadata database has answered.
 
@@ -94,14 +131,21 @@ class Plan:
             from_folder=self.inherit != "docdb",
             offline=self.offline,
             upgrades=self.inherit != "none",
+            service_timeout=self.service_timeout,
         )
         if self.inherit == "docdb" and self.catalog is not None and record is None and ref.name:
-            reason = self.catalog.failure or "it has no record of that name"
+            reason = self.catalog.failure(ref) or "it has no record of that name"
             problems.append(
                 f"input {ref.name} cannot be had from the metadata database {self.catalog.host}: "
                 f'{reason}; try again, or give inherit="auto" to use the files in its folder'
             )
         return asset, problems
+
+    def is_unknown(self, ref: InputRef) -> bool:
+        """Say whether only the metadata database counts, and has no record of an asset."""
+        if self.inherit != "docdb" or self.catalog is None:
+            return False
+        return self.catalog.record(ref) is None and self.catalog.failure(ref) is None
 
     def load_early(self, ref: InputRef, folder: Path | None) -> tuple[InputAsset, list[str]]:
         """Read the metadata of an input; wait for the database only if its folder will not do."""
@@ -110,6 +154,19 @@ class Plan:
             if not problems and is_described(asset):
                 return replace(asset, is_final=False), []
         return self.load_input(ref, folder)
+
+    def load_final(self, early: Iterable[InputAsset]) -> list[InputAsset]:
+        """Give inputs as the metadata database knows them, once it has answered."""
+        final = []
+        for asset in early:
+            known = asset
+            if not asset.is_final:
+                loaded, problems = self.load_input(asset.ref, asset.folder)
+                for problem in problems:
+                    _log.warning("%s; the files in its folder are used", problem)
+                known = asset if problems else loaded
+            final.append(known)
+        return final
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -181,6 +238,42 @@ def all_facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:
     """Give the facts of the asset with these inputs: given, inherited and default ones."""
     handing_on = [] if plan.inherit == "none" else inputs
     return description.inherit_facts(plan.given, handing_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of an asset with certain inputs.
+
+    Parameters
+    ----------
+    facts
+        Given, inherited and default ones.
+    contradictions, missing
+        One text for each fact that cannot be used, and for each that nothing supplies.
+    naming
+        What is wrong with the base name.
+    """
+
+    facts: description.Facts
+    contradictions: list[str]
+    missing: list[str]
+    naming: list[str]
+
+    @property
+    def problems(self) -> list[str]:
+        """All that must be mended."""
+        return [*self.contradictions, *self.missing, *self.naming]
+
+
+def judge(plan: Plan, inputs: Sequence[InputAsset]) -> Judgement:
+    """Find out whether the facts are complete and the asset can be named with these inputs."""
+    facts = all_facts(plan, inputs)
+    return Judgement(
+        facts,
+        facts.problems[len(plan.given.problems) :],
+        description.missing_facts(facts),
+        description.check_base_name(plan.base_name, inputs),
+    )
 
 
 def describe(plan: Plan, facts: description.Facts, inputs: Sequence[InputAsset]) -> Any:

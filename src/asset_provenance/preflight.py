@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from asset_provenance.capture.inputs import ResolvedInput
+from asset_provenance.capture.inputs import ResolvedInput, asset_ref
 from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
@@ -16,10 +17,9 @@ from asset_provenance.metadata.intake import (
     FRAGMENT_ENDING,
     find_left,
     inputs_of_stages,
-    is_of_stages,
 )
 from asset_provenance.metadata.manifest import find_obstacles
-from asset_provenance.plan import Plan, all_facts, describe, reserve_name, single_assets
+from asset_provenance.plan import Plan, describe, judge, reserve_name, single_assets
 from asset_provenance.records import InputRef
 from asset_provenance.services.lookup import Catalog, find_database
 from asset_provenance.settings import user_file
@@ -70,17 +70,13 @@ def warn_of_changed_case(plan: Plan, added: Iterable[ResolvedInput]) -> None:
     """Warn when an input that is added late changes what the asset inherits."""
     if plan.inputs is None or plan.fragment is not None:
         return
-    pairs = [(item.ref, item.folder) for item in added if item.ref is not None]
-    singles = [
-        (ref, folder)
-        for ref, folder in single_assets(plan, pairs)
-        if folder is None or not is_of_stages(folder)
-    ]
-    if not singles:
-        return
     if plan.catalog is not None:
-        plan.catalog.ask(ref for ref, _ in singles)  # the answer is there when the run ends
-    new = [load_input(*single, offline=plan.offline)[0] for single in singles]
+        plan.catalog.renew_limit()
+    pairs = [(item.ref, item.folder) for item in added if item.ref is not None]
+    loaded, _ = _load(plan, single_assets(plan, pairs))
+    new = [asset for asset, _ in loaded]
+    if not new:
+        return
     for what, shared in (
         ("acquisition", inheritance.shared_raw_root),
         ("subject", inheritance.shared_subject),
@@ -132,10 +128,11 @@ def prepare(
     told = len(plan.problems)
     plan.inputs, not_found = _read_inputs(plan, inputs)
     is_unread = len(plan.problems) > told or bool(plan.settings.problems)
+    references = plan.reference_names
     plan.problems.extend(
         f"input {asset.name} is given both as an input and as a reference input"
         for asset in plan.inputs
-        if asset.ref.identity in [ref.identity for ref in plan.references]
+        if asset.ref.identity in references
     )
     plan.problems.extend(
         f"the output folder {plan.output_dir} lies inside input {asset.name}; results belong "
@@ -149,16 +146,18 @@ def prepare(
         plan.advice = _where_to_give() if missing else ""
         _tell_not_found(plan, not_found)
         return
-    facts = all_facts(plan, plan.inputs)
-    plan.problems.extend(facts.problems[len(plan.given.problems) :])
-    missing = description.missing_facts(facts)
+    judgement = judge(plan, plan.inputs)
+    if judgement.problems and not all(asset.is_final for asset in plan.inputs):
+        plan.inputs = plan.load_final(plan.inputs)
+        judgement = judge(plan, plan.inputs)
+    facts, missing = judgement.facts, judgement.missing
+    plan.problems.extend([*judgement.contradictions, *missing])
     if missing:
         plan.advice = _where_to_give()
     if missing and (is_unread or not_found):
         plan.advice = f"{_HANDED_ON}\n{plan.advice}"
-    plan.problems.extend(missing)
-    if not (missing and (is_unread or not_found)):  # else it may be known what to name it after
-        plan.problems.extend(description.check_base_name(plan.base_name, plan.inputs))
+    else:  # what to name it after is known only when all inputs are
+        plan.problems.extend(judgement.naming)
     _tell_not_found(plan, not_found)
     if plan.problems:
         return
@@ -173,28 +172,30 @@ def _read_inputs(plan: Plan, inputs: Iterable[object]) -> tuple[list[InputAsset]
     """Read what is known of the declared inputs; say which were not found."""
     resolved = _resolved(plan, inputs)
     plan.groups = [ref for ref, _ in resolved]
-    found: list[InputAsset] = []
-    not_found: list[str] = []
-    singles = []
-    for ref, folder in single_assets(plan, resolved):
-        if folder is not None and is_of_stages(folder):
-            plan.stages[ref.name or ""] = folder
-            plan.resolver.know(folder)
-        else:
-            singles.append((ref, folder))
-    if plan.catalog is not None:
-        plan.catalog.ask(ref for ref, _ in singles)
-    for ref, folder in singles:
-        asset, problems = plan.load_early(ref, folder)
-        found.append(asset)
-        plan.problems.extend(problems)
+    loaded, plan.stages = _load(plan, single_assets(plan, resolved))
+    found = [asset for asset, _ in loaded]
+    for folder in (*plan.stages.values(), *(asset.folder for asset in found)):
         if folder is not None:
             plan.resolver.know(folder)
-        elif not problems and not asset.files:
-            not_found.append(_not_found(plan, asset.name))
+    not_found = []
+    for asset, problems in loaded:
+        plan.problems.extend(problems)
+        if asset.folder is None and not asset.files and not problems:
+            not_found.append(_not_found(plan, asset.ref))
     if plan.stages and not found and plan.fragment is None:
         found, not_found = _inputs_of_stages(plan)
     return found, not_found
+
+
+def _load(
+    plan: Plan, singles: Sequence[tuple[InputRef, Path | None]]
+) -> tuple[list[tuple[InputAsset, list[str]]], dict[str, Path]]:
+    """Read what is known of assets, and what is wrong with it; tell apart what stages left."""
+    if plan.catalog is not None:
+        plan.catalog.ask(ref for ref, _ in singles)
+    stages = plan.find_stages(singles)
+    loaded = [plan.load_early(*single) for single in singles if single[0].identity not in stages]
+    return loaded, stages
 
 
 def _inputs_of_stages(plan: Plan) -> tuple[list[InputAsset], list[str]]:
@@ -203,16 +204,13 @@ def _inputs_of_stages(plan: Plan) -> tuple[list[InputAsset], list[str]]:
     As of all that is only seen to be used, what has no subject counts as a reference.
     """
     told = inputs_of_stages(path for folder in plan.stages.values() for path in find_left(folder))
-    read = _resolved(plan, [ref.name or ref.url for ref in told])
-    singles = [
-        (ref, folder)
-        for ref, folder in single_assets(plan, read)
-        if ref.name not in plan.stages and (folder is None or not is_of_stages(folder))
-    ]
-    if plan.catalog is not None:
-        plan.catalog.ask(ref for ref, _ in singles)
-    loaded = [plan.load_early(*single)[0] for single in singles]
-    found = [asset for asset in loaded if asset.subject_id is not None]
+    read = [(asset_ref(ref.name, ref.url), None) for ref in told]
+    known = {"", *plan.stages, *plan.reference_names}
+    singles = [single for single in single_assets(plan, read) if single[0].identity not in known]
+    assets = [asset for asset, _ in _load(plan, singles)[0]]
+    if not all(asset.subject_id for asset in assets):
+        assets = plan.load_final(assets)
+    found = [asset for asset in assets if asset.subject_id is not None]
     for asset in found:
         if asset.folder is not None:
             plan.resolver.know(asset.folder)
@@ -236,12 +234,19 @@ def _tell_not_found(plan: Plan, not_found: Iterable[str]) -> None:
         _log.warning("%s", text)
 
 
-def _not_found(plan: Plan, name: str) -> str:
-    hint = did_you_mean(name, plan.resolver.known_names())
-    places = f"below {plan.data_root}"
+def _not_found(plan: Plan, ref: InputRef) -> str:
+    hint = did_you_mean(ref.identity, plan.resolver.known_names())
+    said = f"input {ref.identity} was not found below {plan.data_root}"
     if plan.catalog is not None:
-        places += f", nor in the metadata database {plan.catalog.host}"
-    return f"input {name} was not found {places}: it hands on nothing{hint}"
+        database = f"the metadata database {plan.catalog.host}"
+        failure = plan.catalog.failure(ref)
+        if plan.catalog.record(ref) is not None:
+            said += f", and its record in {database} holds no core files"
+        elif failure is not None:
+            said += f", and {database} could not be asked ({failure})"
+        else:
+            said += f", nor in {database}"
+    return f"{said}: it hands on nothing{hint}"
 
 
 def _open_catalog(plan: Plan) -> None:
@@ -260,22 +265,36 @@ def _open_catalog(plan: Plan) -> None:
     except ValueError as error:
         plan.problems.append(str(error))
         return
-    plan.catalog = Catalog(host, version, plan.settings.seconds("service_timeout", default=10))
+    plan.catalog = Catalog(host, version, plan.service_timeout)
 
 
 def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path | None]]:
-    found: list[tuple[InputRef, Path | None]] = []
+    found: dict[str, tuple[InputRef, Path | None]] = {}
     for value in values:
         try:
             resolved = plan.resolver.resolve(value)
         except UsageError as error:
             plan.problems.append(str(error))
             continue
-        if resolved.ref is None:
+        ref, folder = resolved.ref, resolved.folder
+        if ref is None:
             plan.problems.append(
                 f"input {value} lies in the output folder {plan.output_dir}; inputs come from "
                 "elsewhere"
             )
-        elif resolved.ref.identity not in [ref.identity for ref, _ in found]:
-            found.append((resolved.ref, resolved.folder))
-    return found
+            continue
+        first, place = found.setdefault(ref.identity, (ref, folder))
+        found[ref.identity] = first, place or folder
+        if folder != place and folder and place and _files(ref, folder) != _files(ref, place):
+            _log.warning(
+                "%s and %s both say that they are %s, but their metadata differ; the first is used",
+                place,
+                folder,
+                ref.identity,
+            )
+    return list(found.values())
+
+
+def _files(ref: InputRef, folder: Path) -> dict[str, Mapping[str, Any]]:
+    asset, _ = load_input(ref, folder, upgrades=False)
+    return {name: file.data for name, file in asset.files.items()}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asset_provenance.errors import AssemblyError, UsageError
+from asset_provenance.capture.inputs import asset_ref
+from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import description, inheritance
 from asset_provenance.metadata.given import given_inputs
 from asset_provenance.metadata.inputs import InputAsset
-from asset_provenance.metadata.intake import find_left, is_of_stages, loose_in
+from asset_provenance.metadata.intake import find_left, loose_in
 from asset_provenance.metadata.processing import StageFiles
-from asset_provenance.plan import Plan, all_facts, single_assets
+from asset_provenance.plan import Plan, judge, single_assets
 from asset_provenance.records import InputRef
 
 __all__ = ["given_refs", "inputs_and_facts", "stage_files", "tell_use"]
@@ -31,11 +31,9 @@ def stage_files(
     """Find what earlier stages left: in the inputs, in folders that were used, in the data root."""
     if plan.inherit == "none" and plan.fragment is None:
         return []
-    places = dict(plan.stages)
-    for ref in used:
-        folder = folders.get(ref.name or "")
-        if folder is not None and is_of_stages(folder):
-            places.setdefault(ref.name or "", folder)
+    known = {asset.ref.identity for asset in inputs} | plan.stages.keys()
+    seen = [(ref, folders.get(ref.name or "")) for ref in used if ref.identity not in known]
+    places = plan.stages | plan.find_stages(seen)
     if plan.inherit != "docdb" and inheritance.shared_raw_root(inputs) is not None:
         places |= {asset.name: asset.folder for asset in inputs if asset.folder is not None}
     found = [StageFiles(name, find_left(folder)) for name, folder in places.items()]
@@ -43,14 +41,10 @@ def stage_files(
     return [stage for stage in found if stage.paths]
 
 
-def given_refs(plan: Plan, given: Iterable[Mapping[str, Any]]) -> Iterator[InputRef]:
-    """Give the inputs that given processes name; of those named by URL alone, the name as well."""
+def given_refs(given: Iterable[Mapping[str, Any]]) -> Iterator[InputRef]:
+    """Give the inputs that given processes name."""
     for asset in (asset for one in given for asset in given_inputs(one)):
-        ref = InputRef(name=asset.get("name"), url=asset.get("url"))
-        if not ref.name and str(ref.url).startswith("s3://"):
-            with suppress(UsageError):
-                ref = plan.resolver.resolve(ref.url).ref or ref
-        yield ref
+        yield asset_ref(asset.get("name"), asset.get("url"))
 
 
 def inputs_and_facts(
@@ -60,41 +54,23 @@ def inputs_and_facts(
     folders: Mapping[str, Path],
 ) -> tuple[list[InputAsset], description.Facts]:
     """Give the primary inputs, and the facts that follow from them and from what was given."""
+    if plan.catalog is not None:
+        plan.catalog.renew_limit()
     added = _added_inputs(plan, used, late_inputs, folders)
     early = list(plan.inputs or [])
-    inputs = [*_final(plan, early), *added]
-    facts, problems = _facts(plan, inputs)
-    if problems and early and not _facts(plan, [*early, *added])[1]:
+    inputs = [*plan.load_final(early), *added]
+    judgement = judge(plan, inputs)
+    if not judgement.problems:
+        return inputs, judgement.facts
+    by_folders = judge(plan, [*early, *added])
+    if early and not by_folders.problems:
         _log.warning(
             "what the metadata database says of the inputs would not do; the files in their "
             "folders are used: %s",
-            "; ".join(problems),
+            "; ".join(judgement.problems),
         )
-        inputs = [*early, *added]
-        facts, problems = _facts(plan, inputs)
-    if problems:
-        raise AssemblyError("the metadata lack facts:", problems)
-    return inputs, facts
-
-
-def _facts(plan: Plan, inputs: Sequence[InputAsset]) -> tuple[description.Facts, list[str]]:
-    facts = all_facts(plan, inputs)
-    problems = [*facts.problems, *description.missing_facts(facts)]
-    return facts, problems + description.check_base_name(plan.base_name, inputs)
-
-
-def _final(plan: Plan, early: Sequence[InputAsset]) -> list[InputAsset]:
-    """Give the declared inputs as the metadata database knows them by now."""
-    final = []
-    for asset in early:
-        known = asset
-        if not asset.is_final:
-            loaded, problems = plan.load_input(asset.ref, asset.folder)
-            for problem in problems:
-                _log.warning("%s; the files in its folder are used", problem)
-            known = asset if problems else loaded
-        final.append(known)
-    return final
+        return [*early, *added], by_folders.facts
+    raise AssemblyError("the metadata lack facts:", judgement.problems)
 
 
 def _added_inputs(
@@ -105,7 +81,7 @@ def _added_inputs(
 ) -> list[InputAsset]:
     """Give the inputs that were added while it ran, or else those seen to be used."""
     added = []
-    seen = {ref.identity for ref in plan.references}
+    seen = plan.reference_names
     seen |= {asset.ref.identity for asset in plan.inputs or ()}
     candidates = [(ref, True) for ref in late_inputs]
     if plan.inputs is None:
@@ -113,12 +89,14 @@ def _added_inputs(
     singles: dict[str, tuple[InputRef, Path | None, bool]] = {}
     for ref, is_declared in candidates:
         for single, folder in single_assets(plan, [(ref, folders.get(ref.name or ""))]):
-            is_asset = folder is None or not is_of_stages(folder)
-            if single.identity not in seen and is_asset:
+            if single.identity not in seen:
                 singles.setdefault(single.identity, (single, folder, is_declared))
     if plan.catalog is not None:
         plan.catalog.ask(ref for ref, _, _ in singles.values())
+    stages = plan.find_stages((ref, folder) for ref, folder, _ in singles.values())
     for ref, folder, is_declared in singles.values():
+        if ref.identity in stages or (not is_declared and plan.is_unknown(ref)):
+            continue
         asset, problems = plan.load_input(ref, folder)
         if problems:
             raise AssemblyError("an input's metadata cannot be read:", problems)
@@ -141,7 +119,7 @@ def tell_use(
     of_stages = {stage.name for stage in stages} - {asset.name for asset in inputs}
     seen = [(ref, None) for ref in used if ref.name not in of_stages]
     declared = {asset.ref.identity for asset in inputs}
-    references = {ref.identity for ref in plan.references}
+    references = plan.reference_names
     singles = {ref.identity for ref, _ in single_assets(plan, seen)}
     for name in sorted(singles - declared - references):
         _log.warning(

@@ -69,9 +69,11 @@ _OPTIONS: dict[str, type] = {
     "checksums": bool,
     "max_repeats": int,
 }
+_LONGEST_TIME = 86_400
+"""Seconds that an option may ask for: a day. Longer waits than some weeks, the system refuses."""
 _WANTED = {
     bool: "true or false",
-    float: "a number of seconds above 0",
+    float: f"a number of seconds above 0, and at most {_LONGEST_TIME}",
     int: "a whole number above 0",
     str: "a text",
 }
@@ -240,7 +242,7 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if 0 < value < math.inf:
+    if 0 < value <= _LONGEST_TIME:
         return value
     raise ValueError(f"{text!r} is not {_WANTED[float]}")
 
@@ -294,5 +296,7 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Given]:
 def _has_form(name: str, value: Any) -> bool:
     if name not in _OPTIONS:
         return True
-    wanted = (int, float) if _OPTIONS[name] is float else (_OPTIONS[name],)
-    return type(value) in wanted and (isinstance(value, bool | str) or 0 < value < math.inf)
+    is_time = _OPTIONS[name] is float
+    wanted = (int, float) if is_time else (_OPTIONS[name],)
+    most = _LONGEST_TIME if is_time else math.inf
+    return type(value) in wanted and (isinstance(value, bool | str) or 0 < value <= most)

@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from aind_data_schema.components.identifiers import CombinedData, DataAsset
 
-from asset_provenance import DerivedAsset, PreflightError
+from asset_provenance import DerivedAsset, PreflightError, track_process
 from asset_provenance.cli import main
 from asset_provenance.testing import Fault, LoopbackServices
 from helpers import assets
@@ -126,6 +127,29 @@ def test_of_several_records_the_one_at_the_given_place_is_used(services: Loopbac
     assert project_of(run(f"s3://other-bucket/{RAW}")) == "The other bucket"
 
 
+def test_the_place_of_a_record_may_end_with_a_slash(services: LoopbackServices) -> None:
+    here = record(number=0, location=f"s3://other-bucket/{RAW}/")
+    here["data_description"] = description(RAW, project_name="The other bucket")
+    services.docdb.add_records([here, record(number=1, _last_modified="2027-01-01T00:00:00Z")])
+    assert project_of(run(f"s3://other-bucket/{RAW}/")) == "The other bucket"
+
+
+@pytest.mark.parametrize("newest", ["2026-04-01 10:00:00+00:00", "2026-04-01T11:00:00+02:00"])
+def test_the_newest_record_is_found_whatever_form_its_time_has(
+    services: LoopbackServices, newest: str
+) -> None:
+    older = {"_last_modified": "2026-04-01T08:30:00Z"}
+    told = description(RAW, project_name="Newest project")
+    services.docdb.add_records(
+        [
+            record(number=0, **older),
+            record(number=1, _last_modified=newest, data_description=told),
+            record(number=2, _last_modified="of late"),
+        ]
+    )
+    assert project_of(run(RAW)) == "Newest project"
+
+
 def test_an_asset_that_the_database_does_not_know_has_its_files(
     services: LoopbackServices, data_root: Path
 ) -> None:
@@ -138,6 +162,27 @@ def test_an_asset_that_nobody_knows_is_said_to_be_unknown(services: LoopbackServ
         run("ecephys_000000_2026-03-02_18-30-05")
     assert f"nor in the metadata database localhost:{services.port}" in str(caught.value)
     assert "project_name is missing" in str(caught.value)
+
+
+def test_an_asset_of_whose_record_nothing_is_left_is_said_to_have_no_core_files(
+    services: LoopbackServices,
+) -> None:
+    nothing = dict.fromkeys(("data_description", "subject", "procedures", "acquisition"))
+    services.docdb.add_records([record(**nothing)])
+    with pytest.raises(PreflightError) as caught:
+        run(RAW)
+    said = f"its record in the metadata database localhost:{services.port} holds no core files"
+    assert said in str(caught.value)
+
+
+def test_a_database_that_cannot_be_asked_is_not_said_to_lack_the_asset(
+    services: LoopbackServices,
+) -> None:
+    services.docdb.fail(Fault(status=403), times=None)
+    with pytest.raises(PreflightError) as caught:
+        run(RAW)
+    assert f"localhost:{services.port} could not be asked (it answered 403" in str(caught.value)
+    assert "nor in the metadata database" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["a text", 7, ["a list"]])
@@ -189,8 +234,6 @@ def test_inputs_that_are_seen_to_be_used_are_looked_up_at_the_end_with_one_query
     with DerivedAsset("look", base_name="two-days", **PEOPLE) as asset:
         asset.add_note("nothing is asked before there is an input")
         assert services.docdb.requests == []
-        from asset_provenance import track_process
-
         with track_process("read", inputs=[first, second]):
             pass
     assert project_of(asset.output_dir) == "Project of the database"
@@ -202,6 +245,104 @@ def test_an_input_that_is_added_late_is_looked_up(services: LoopbackServices) ->
     with DerivedAsset("look", inputs=RAW, base_name=None, on_failure="write", **PEOPLE) as asset:
         asset.add_inputs(RAW)
     assert project_of(asset.output_dir) == "Project of the database"
+
+
+# Where the files do not tell enough to start
+
+
+def without(folder: Path, *fields: str) -> Path:
+    """Take fields out of the description in a folder."""
+    told = read_json(folder / "data_description.json")
+    kept = {key: value for key, value in told.items() if key not in fields}
+    assets.write_json(folder / "data_description.json", kept)
+    return folder
+
+
+def test_facts_that_the_folder_lacks_are_waited_for(
+    services: LoopbackServices, data_root: Path
+) -> None:
+    services.docdb.add_records([record()])
+    folder = run(without(make_asset(data_root), "project_name", "investigators"))
+    assert project_of(folder) == "Project of the database"
+
+
+def test_folders_that_contradict_each_other_start_if_the_database_agrees(
+    services: LoopbackServices, data_root: Path
+) -> None:
+    services.docdb.add_records([record(), record(OTHER)])
+    inputs = [make_asset(data_root, project_name="Old"), make_asset(data_root, OTHER)]
+    assert project_of(run(inputs, base_name="two-days")) == "Project of the database"
+
+
+def test_an_asset_is_named_after_an_input_that_only_the_database_calls_raw(
+    services: LoopbackServices, data_root: Path
+) -> None:
+    services.docdb.add_records([record()])
+    folder = run(without(make_asset(data_root), "data_level"))
+    assert read_json(folder / "data_description.json")["name"].startswith(f"{RAW}_look_")
+
+
+def test_facts_that_neither_tells_stop_the_start(
+    services: LoopbackServices, data_root: Path
+) -> None:
+    held = record()
+    del held["data_description"]["funding_source"]
+    services.docdb.add_records([held])
+    with pytest.raises(PreflightError, match="funding_source is missing"):
+        run(without(make_asset(data_root), "funding_source"))
+
+
+@pytest.mark.parametrize("is_path", [True, False])
+def test_an_asset_that_the_database_knows_is_one_whatever_stages_left_in_its_folder(
+    services: LoopbackServices, data_root: Path, is_path: bool
+) -> None:
+    services.docdb.add_records([record()])
+    folder = data_root / RAW
+    folder.mkdir()
+    assets.write_json(folder / "sorted_data_process.json", process("sort"))
+    result = run(folder if is_path else RAW)
+    assert project_of(result) == "Project of the database"
+    assert set(assets.processes(result)) == {"sort", "look"}
+
+
+def test_a_start_that_has_to_ask_twice_waits_for_its_time_limit_once(
+    services: LoopbackServices, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSET_PROVENANCE_SERVICE_TIMEOUT", "6")
+    services.docdb.fail(Fault(delay=60), times=None)
+    (data_root / "stage").mkdir()
+    read = {"object_type": "Data asset", "name": RAW}
+    code = {"url": "https://example.org/x", "version": "1", "input_data": [read]}
+    assets.write_json(data_root / "stage" / "data_process.json", process("sort", code=code))
+    began = time.monotonic()
+    with pytest.raises(PreflightError, match="what stages left is no asset"):
+        run("stage")
+    assert time.monotonic() - began < 6 + 2.5
+
+
+@pytest.mark.parametrize("is_in_group", [True, False])
+def test_an_object_with_nothing_but_an_s3_url_is_looked_up_by_its_name(
+    services: LoopbackServices, is_in_group: bool
+) -> None:
+    services.docdb.add_records([record()])
+    asset = DataAsset(url=f"s3://example-bucket/{RAW}/units.csv")
+    folder = run(CombinedData(name="all", assets=[asset]) if is_in_group else asset)
+    told = read_json(folder / "data_description.json")
+    assert (told["project_name"], told["source_data"]) == ("Project of the database", [RAW])
+
+
+def test_an_input_that_is_added_late_is_judged_by_its_record(
+    services: LoopbackServices, data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    derived = f"{RAW}_sort_2026-04-01_00-00-00"
+    services.docdb.add_records(
+        [record(), record(derived, data_description=description(derived, data_level="derived"))]
+    )
+    with DerivedAsset("look", inputs=make_asset(data_root), **PEOPLE) as asset:
+        asset.add_inputs(derived)
+        assert "no longer share" not in caplog.text
+    told = read_json(asset.output_dir / "data_description.json")
+    assert told["source_data"] == [RAW, derived]
 
 
 # What is too large
@@ -234,6 +375,14 @@ def test_a_record_over_the_gateway_s_limit_is_asked_for_file_by_file(
     assert read_json(folder / "procedures.json") == held["procedures"]
     # What nothing passes on is in the folder.
     assert read_json(folder / "acquisition.json")["of"] == "acquisition"
+
+
+def test_a_record_without_a_proper_name_does_not_cost_the_others(
+    services: LoopbackServices,
+) -> None:
+    answer = json.dumps([{"name": ["x"]}, record(), {"name": {"a": 1}}, 5]).encode()
+    services.docdb.fail(Fault(body=answer), times=None)
+    assert project_of(run(RAW)) == "Project of the database"
 
 
 # What goes wrong on the way
@@ -381,6 +530,20 @@ def test_with_the_database_alone_the_files_do_not_count(
     assert not (folder / "instrument.json").exists()
 
 
+def test_with_the_database_alone_what_is_seen_to_be_used_and_it_does_not_know_is_a_reference(
+    services: LoopbackServices, data_root: Path
+) -> None:
+    services.docdb.add_records([record()])
+    folder, atlas = make_asset(data_root), make_asset(data_root, "atlas", subject_id="another")
+    with DerivedAsset("look", inherit="docdb", strict=True, **PEOPLE) as asset:
+        with track_process("read", inputs=[folder, atlas]):
+            pass
+    told = read_json(asset.output_dir / "data_description.json")
+    assert (told["source_data"], told["subject_id"]) == ([RAW], "900101")
+    used = assets.processes(asset.output_dir)["read"]["code"]["input_data"]
+    assert [each["name"] for each in used] == [RAW, "atlas"]
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [(None, "it has no record of that name"), (Fault(status=403), "it answered 403")],
@@ -430,6 +593,18 @@ def test_a_v1_record_gives_way_to_a_folder_of_v2(
     services.docdb.add_records([old])
     assert project_of(run(make_asset(data_root))) == "Synthetic project"
     assert "is of schema v1; the files in its folder are used" in caplog.text
+
+
+def test_what_is_left_of_v1_in_a_record_of_v2_gives_way_alone(
+    services: LoopbackServices, data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = record(rig={"schema_version": "0.5.0", "rig_id": "x"})
+    services.docdb.add_records([held])
+    folder = run(make_asset(data_root, carried=("instrument",)))
+    assert project_of(folder) == "Project of the database"
+    assert read_json(folder / "subject.json") == held["subject"]
+    assert read_json(folder / "instrument.json")["of"] == "instrument"
+    assert "holds rig.json of schema v1 beside files of v2" in caplog.text
 
 
 def test_a_v2_record_saves_the_upgrade_of_a_folder_of_v1(

@@ -6,12 +6,14 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aind_data_schema.components.identifiers import CombinedData, DataAsset
 
 from asset_provenance import (
     AssemblyError,
@@ -763,3 +765,57 @@ def test_the_log_says_what_was_inherited_from_where(
     assert "project_name" in line
     assert "subject.json" in line
     assert f"from input {RAW}" in line
+
+
+# Reference inputs and inputs that share a name
+
+
+ATLAS = "ecephys_900102_2026-03-04_18-30-05"
+AS_REFERENCE = {
+    "name": ATLAS,
+    "object": DataAsset(name=ATLAS),
+    "URL": DataAsset(url=f"s3://bucket/{ATLAS}/x.csv"),
+    "group": CombinedData(name="all", assets=[DataAsset(name=ATLAS)]),
+    "group of URLs": CombinedData(name="all", assets=[DataAsset(url=f"s3://bucket/{ATLAS}")]),
+}
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+@pytest.mark.parametrize("reference", AS_REFERENCE.values(), ids=AS_REFERENCE)
+def test_a_reference_input_is_no_input_however_it_was_given(
+    raw: Path,
+    data_root: Path,
+    reference: object,
+    is_declared: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    atlas = make_asset(data_root, ATLAS, subject_id="900102")
+    with DerivedAsset(
+        "tuning",
+        inputs=raw if is_declared else None,
+        reference_inputs=reference,
+        strict=True,
+        **PEOPLE,
+    ):
+        with track_process("read", inputs=[raw, atlas]):
+            pass
+    assert read_json(RESULTS / "data_description.json")["source_data"] == [RAW]
+    assert "neither among the inputs nor the reference inputs" not in caplog.text
+
+
+def test_an_input_among_the_members_of_a_reference_is_told(raw: Path) -> None:
+    group = CombinedData(name="all", assets=[DataAsset(name=RAW), DataAsset(name=ATLAS)])
+    with pytest.raises(PreflightError, match="both as an input and as a reference input"):
+        DerivedAsset("tuning", inputs=raw, reference_inputs=group, **PEOPLE).start()
+
+
+def test_two_folders_that_claim_one_name_are_told_where_they_differ(
+    raw: Path, data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(raw, data_root / "copy")
+    other = make_asset(data_root, mount="other", subject_id="777")
+    with DerivedAsset("tuning", inputs=[raw, data_root / "copy", other], **PEOPLE):
+        pass
+    (line,) = [each.message for each in caplog.records if "their metadata differ" in each.message]
+    assert f"{raw} and {other} both say that they are {RAW}" in line
+    assert read_json(RESULTS / "data_description.json")["subject_id"] == "900101"

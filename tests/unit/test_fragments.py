@@ -225,3 +225,40 @@ def test_stages_of_which_nothing_is_known_are_told_with_what_to_give(data_root: 
     # With all facts given there is nothing to find out.
     results = read_parts(data_root, parts, base_name="all-parts", **FACTS)
     assert not read_json(results / "data_description.json")["source_data"]
+
+
+def write_stage(folder: Path, read: list[dict[str, str]]) -> None:
+    """Write what a stage leaves that read these assets."""
+    assets = [{"object_type": "Data asset", **each} for each in read]
+    code = {"url": "https://example.org/x", "version": "1", "input_data": assets}
+    folder.mkdir()
+    write_json(folder / "fit_data_process.json", process("fit", code=code))
+
+
+def test_names_that_a_stage_tells_and_nobody_understands_do_not_stop_the_start(
+    data_root: Path,
+) -> None:
+    make_asset(data_root)
+    told = [
+        {"name": RAW},
+        {"name": "atlas/v1"},
+        {"name": "two\nlines"},
+        {"url": "file:///no/where"},
+        {"url": "s3://bucket"},
+    ]
+    write_stage(data_root / "stage", told)
+    with DerivedAsset("look", inputs="stage", strict=True, **PEOPLE) as asset:
+        pass
+    assert read_json(asset.output_dir / "data_description.json")["source_data"] == [RAW]
+
+
+def test_a_reference_input_that_a_stage_read_is_no_input(data_root: Path) -> None:
+    make_asset(data_root)
+    make_asset(data_root, "atlas", subject_id="another")
+    told = [{"name": RAW}, {"name": "atlas"}]
+    write_stage(data_root / "stage", told)
+    with DerivedAsset(
+        "look", inputs="stage", reference_inputs="atlas", strict=True, **PEOPLE
+    ) as asset:
+        pass
+    assert read_json(asset.output_dir / "data_description.json")["source_data"] == [RAW]

@@ -100,6 +100,16 @@ def test_faults_of_every_source_are_listed_not_raised(tmp_path: Path) -> None:
     assert "'0' is not a whole number above 0" in text
 
 
+@pytest.mark.parametrize("seconds", ["3000000", "1e7", "inf", "nan", "-1"])
+def test_a_time_that_nobody_can_wait_for_is_told(seconds: str) -> None:
+    wanted = "a number of seconds above 0, and at most 86400"
+    settings = load(environ={"ASSET_PROVENANCE_SERVICE_TIMEOUT": seconds})
+    assert f"'{seconds}' is not {wanted}" in settings.problems[0]
+    Path("asset-provenance.toml").write_text(f"service_timeout = {seconds}\n")
+    (problem,) = load().problems
+    assert f"service_timeout must be {wanted}" in problem
+
+
 def test_a_misspelled_variable_is_told_with_the_nearest_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

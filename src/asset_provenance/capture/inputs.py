@@ -15,7 +15,7 @@ from asset_provenance.errors import UsageError
 from asset_provenance.records import InputRef, printable, valid_text
 from asset_provenance.redaction import redact_json, redact_text
 
-__all__ = ["InputResolver", "ResolvedInput"]
+__all__ = ["InputResolver", "ResolvedInput", "asset_ref"]
 
 _S3_URL = re.compile(r"s3://(?:[^/@]*@)?(?P<bucket>[^/@]+)/(?P<asset>[^/?#]+)")
 _LONGEST_PATH = 4096
@@ -91,7 +91,9 @@ class InputResolver:
 
     def locate(self, ref: InputRef) -> Path | None:
         """Give the folder of an asset that is known by name, if it lies below the data root."""
-        return None if ref.name is None else self._by_name(ref.name)
+        if ref.name is None:
+            return None
+        return self._by_name(ref.name) or self._plain_folder(ref.name)
 
     def find_paths(self, arguments: Mapping[str, Any]) -> Iterable[ResolvedInput]:
         """Find the arguments that are existing paths below the data root, or ``s3://`` URLs.
@@ -162,13 +164,12 @@ class InputResolver:
 
     @staticmethod
     def _resolve_s3(url: str) -> ResolvedInput:
-        match = _S3_URL.match(url)
-        if match is None:
+        ref = asset_ref(None, url)
+        if ref.name is None:
             raise UsageError(
                 f"input {redact_text(url)} names no asset; write s3://<bucket>/<asset>/..."
             )
-        url = f"s3://{match['bucket']}/{match['asset']}"
-        return ResolvedInput(InputRef(name=_told(match["asset"]), url=url))
+        return ResolvedInput(ref)
 
     def _place(self, path: Path) -> ResolvedInput:
         """Say what an existing path belongs to."""
@@ -205,6 +206,13 @@ class InputResolver:
     def _by_name(self, name: str) -> Path | None:
         """Find the folder below the data root whose description bears a name."""
         return self._asset_names().get(name)
+
+    def _plain_folder(self, name: str) -> Path | None:
+        """Find the folder below the data root that a name is of for want of a description."""
+        if "\0" in name or name == ".." or Path(name).name != name:
+            return None
+        folder = self._data_root.path / name
+        return folder if os.path.isdir(folder) and not _is_asset(folder) else None
 
     def _asset_names(self) -> dict[str, Path]:
         stamp = self._data_root.stamp()
@@ -308,6 +316,14 @@ def _single(value: object, *, required: bool) -> InputRef:
             "an input must be a name, an s3:// URL, a path, or the schema's DataAsset or "
             f"CombinedData, not {type(value).__name__}"
         )
+    return asset_ref(name, url)
+
+
+def asset_ref(name: str | None, url: str | None) -> InputRef:
+    """Give the asset of a name and a URL; an ``s3://`` URL alone tells the name as well."""
+    match = None if name or not url else _S3_URL.match(url)
+    if match is not None:
+        name, url = match["asset"], f"s3://{match['bucket']}/{match['asset']}"
     return InputRef(name=_told(name) if name else None, url=_told(url) if url else None)
 
 

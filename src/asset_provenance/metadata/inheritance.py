@@ -19,6 +19,7 @@ from aind_data_schema_models.data_name_patterns import DataLevel, DataRegex
 from asset_provenance.corefiles import INHERITED_FILES, PROVENANCE_FOLDER, file_name
 from asset_provenance.metadata.inputs import CoreFile, InputAsset, why_invalid
 from asset_provenance.metadata.quiet import quiet
+from asset_provenance.records import printable
 
 __all__ = [
     "QUALITY_CONTROL",
@@ -81,15 +82,20 @@ def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
     Each from the first input, in the order given, that has it, with a warning where another's
     differs. Quality controls that differ are not among them: they are merged.
     """
+    subject = None
     if shared_raw_root(inputs) is not None:
         wanted: tuple[str, ...] = INHERITED_FILES
-    elif shared_subject(inputs) is not None:
+    elif (subject := shared_subject(inputs)) is not None:
         wanted = ("subject", "procedures")
     else:
         return []
     carried = []
     for core_file in wanted:
-        holders = [asset for asset in inputs if core_file in asset.files]
+        holders = [
+            asset
+            for asset in inputs
+            if core_file in asset.files and _is_of_subject(asset, core_file, subject)
+        ]
         if core_file == QUALITY_CONTROL:
             holders, _ = _mergeable(holders)
             if len(_distinct(holders, core_file)) > 1:
@@ -107,6 +113,21 @@ def inherited_files(inputs: Sequence[InputAsset]) -> list[CarriedFile]:
                 )
         carried.append(CarriedFile(core_file, first.files[core_file], first.name))
     return carried
+
+
+def _is_of_subject(asset: InputAsset, core_file: str, subject: str | None) -> bool:
+    """Say whether a file is of the subject that the inputs share; tell where it is not."""
+    told = asset.files[core_file].data.get("subject_id")
+    if subject is None or told is None or told == subject:
+        return True
+    _log.warning(
+        "%s of input %s is of subject %s, not %s; it is not inherited",
+        file_name(core_file),
+        asset.name,
+        printable(str(told)[:100]),
+        subject,
+    )
+    return False
 
 
 def _mergeable(

@@ -105,6 +105,7 @@ def load_input(
     from_folder: bool = True,
     offline: bool = False,
     upgrades: bool = True,
+    service_timeout: float = 10.0,
 ) -> tuple[InputAsset, list[str]]:
     """Put together what is known of an input, upgrading what is of schema v1.
 
@@ -120,6 +121,8 @@ def load_input(
         Whether an upgrade may ask services on the network.
     upgrades
         Whether metadata of schema v1 are wanted at all; else only its description is read.
+    service_timeout
+        Seconds that an upgrade may wait for services on the network.
 
     Returns
     -------
@@ -143,7 +146,7 @@ def load_input(
         )
     if not problems and upgrades:
         try:
-            files = _upgraded(ref, folder, files, offline=offline)
+            files = _upgraded(ref, folder, files, offline=offline, service_timeout=service_timeout)
         except ProvenanceError as error:
             problems.append(str(error))
     return InputAsset(ref, folder, files), problems
@@ -196,7 +199,16 @@ def _united(
         return recorded or read
     old_record = upgrade.v1_files({name: file.data for name, file in recorded.items()})
     old_folder = upgrade.v1_files({name: file.data for name, file in read.items()})
-    if old_record and not old_folder:
+    is_leftover = DATA_DESCRIPTION not in old_record and len(old_record) < len(recorded)
+    if old_record and not old_folder and is_leftover:
+        _log.warning(
+            "the record of input %s in the metadata database holds %s of schema v1 beside files of "
+            "v2; what is of v1 is not used",
+            ref.name,
+            ", ".join(map(file_name, old_record)),
+        )
+        recorded = {name: file for name, file in recorded.items() if name not in old_record}
+    elif old_record and not old_folder:
         _log.warning(
             "the record of input %s in the metadata database is of schema v1; the files in its "
             "folder are used",
@@ -233,14 +245,21 @@ def _united(
 
 
 def _upgraded(
-    ref: InputRef, folder: Path | None, files: dict[str, CoreFile], *, offline: bool
+    ref: InputRef,
+    folder: Path | None,
+    files: dict[str, CoreFile],
+    *,
+    offline: bool,
+    service_timeout: float,
 ) -> dict[str, CoreFile]:
     data = {name: dict(file.data) for name, file in files.items()}
     if not upgrade.is_v1(data):
         return files
     name = ref.name or ref.url or ""
     location = ref.url or (folder.as_uri() if folder else name)
-    upgraded = upgrade.upgrade(name, location, data, offline=offline)
+    upgraded = upgrade.upgrade(
+        name, location, data, offline=offline, service_timeout=service_timeout
+    )
     old = upgrade.v1_files(data)
     kept = {name: file for name, file in files.items() if name not in old}
     for core_file, content in upgraded.items():

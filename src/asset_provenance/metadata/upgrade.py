@@ -14,7 +14,9 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asset_provenance import children
@@ -24,6 +26,7 @@ from asset_provenance.redaction import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
 __all__ = ["is_v1", "upgrade", "v1_files"]
 
@@ -37,6 +40,9 @@ _REMEDY = (
     'give an input whose metadata have been upgraded, or inherit="none" and the facts yourself'
 )
 _LONGEST_REASON = 400
+_CLIENT = "requests.sessions"
+"""Where the upgrader is while it asks a service."""
+_LOOK_EVERY = 0.05
 
 
 def is_v1(core_files: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -77,6 +83,7 @@ def upgrade(
     core_files: Mapping[str, Mapping[str, Any]],
     *,
     timeout: float = 120.0,
+    service_timeout: float = 10.0,
     offline: bool = False,
 ) -> dict[str, bytes]:
     """Upgrade those core files of an asset that are of schema v1.
@@ -89,6 +96,8 @@ def upgrade(
         All its core files: the upgrader repairs one with the help of the others.
     timeout
         Seconds after which the upgrader is killed.
+    service_timeout
+        Seconds that it may wait for services on the network, all in all.
     offline
         Refuse the upgrader every connection to another machine.
 
@@ -127,12 +136,19 @@ def upgrade(
         "targets": targets,
         "offline": offline,
         "timeout": timeout,
+        "service_timeout": service_timeout,
     }
     reply = _ask_child(name, request, timeout)
     if reply.get("missing"):
         raise UsageError(
             f"the metadata of {name} are of schema v1, and the upgrader is not installed: "
             'pip install "asset-provenance[upgrade]"'
+        )
+    if "silent" in reply:
+        raise _failure(
+            name,
+            f"the upgrader asked {reply['silent']}, which did not answer within "
+            f"{service_timeout:g} s (service_timeout)",
         )
     if "error" in reply:
         reason = f"the upgrader said: {reply['error']}"
@@ -207,13 +223,21 @@ def _child() -> None:
     # The upgrader prints whole records.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    only_one = threading.Lock()
+
+    def tell(reply: Mapping[str, Any]) -> None:
+        only_one.acquire()  # for good: the first answer is the only one
+        with answer:
+            answer.write(json.dumps(reply).encode())
+
     refused: list[str] = []
     if request["offline"]:
         _refuse_connections(refused)
+    else:
+        _bound_waiting(request["service_timeout"], tell)
     reply = _upgraded(request["record"], request["targets"])
     reply["refused"] = list(dict.fromkeys(refused))
-    with answer:
-        answer.write(json.dumps(reply).encode())
+    tell(reply)
 
 
 def _upgraded(record: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:
@@ -251,6 +275,41 @@ def _reason(error: BaseException) -> str:
     lines = [line.partition(" [type=")[0].strip() for line in str(error).splitlines()]
     said = " ".join(line for line in lines if line and not line.startswith("For further info"))
     return redact_text(f"{type(error).__name__}: {said}")[:_LONGEST_REASON]
+
+
+def _bound_waiting(seconds: float, tell: Callable[[Mapping[str, Any]], None]) -> None:
+    """End this process when it has waited for the network for so long, all in all.
+
+    A name server or a server that hangs cannot be interrupted, and the upgrader sets no limit. Its
+    imports and its own work do not count.
+    """
+    asked = [""]
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            asked.append(str(arguments[0]))
+        elif event == "http.client.connect":  # by way of a proxy, it is not the proxy that is meant
+            asked.append(str(getattr(arguments[0], "_tunnel_host", None) or arguments[1]))
+
+    def watch() -> None:
+        waited = 0.0
+        while waited < seconds:
+            before = time.monotonic()
+            time.sleep(min(_LOOK_EVERY, seconds))
+            frame = sys._current_frames().get(threading.main_thread().ident or 0)
+            while frame is not None and not _is_asking(frame):
+                frame = frame.f_back
+            waited += 0.0 if frame is None else time.monotonic() - before
+        tell({"silent": asked[-1]})
+        os._exit(0)
+
+    sys.addaudithook(note)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_asking(frame: FrameType) -> bool:
+    """Say whether this is the client at work, rather than its import."""
+    return frame.f_globals.get("__name__") == _CLIENT and frame.f_code.co_name != "<module>"
 
 
 def _refuse_connections(refused: list[str]) -> None:

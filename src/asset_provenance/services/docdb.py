@@ -76,9 +76,7 @@ def find_records(
         )
         if not isinstance(answer, list):
             raise ServiceError(f"it answered with {type(answer).__name__} instead of records")
-        return [
-            record for record in answer if isinstance(record, dict) and record.get("name") in wanted
-        ]
+        return [record for record in answer if isinstance(record, dict) and _name(record) in wanted]
 
     try:
         with _session(deadline) as session:
@@ -93,6 +91,11 @@ def find_records(
     except ServiceError as error:
         return found, str(error)
     return found, None
+
+
+def _name(record: Mapping[str, Any]) -> str | None:
+    name = record.get("name")
+    return name if isinstance(name, str) else None
 
 
 def _in_parts(ask: Ask, names: Sequence[str]) -> list[dict[str, Any]]:

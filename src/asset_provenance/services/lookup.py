@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from asset_provenance import children
@@ -71,20 +72,16 @@ class Catalog:
     host, version
         Of the database's API.
     timeout
-        Seconds after which a question is given up.
-
-    Attributes
-    ----------
-    failure : str or None
-        Why the last question was not answered, or not in full.
+        Seconds that a run waits for answers at most, at its start as at its end.
     """
 
     host: str
     version: str
     timeout: float
-    failure: str | None = None
     _asked: set[str] = field(default_factory=set)
     _records: dict[str, list[Record]] = field(default_factory=dict)
+    _failures: dict[str, str] = field(default_factory=dict)
+    _waited: float = 0.0
     _waiting: list[_Lookup] = field(default_factory=list)
 
     def ask(self, refs: Iterable[InputRef]) -> None:
@@ -92,7 +89,12 @@ class Catalog:
         names = [ref.name for ref in refs if ref.name and ref.name not in self._asked]
         if names:
             self._asked.update(names)
-            self._waiting.append(_Lookup(list(dict.fromkeys(names)), self))
+            left = self.timeout - self._waited
+            self._waiting.append(_Lookup(list(dict.fromkeys(names)), self, left))
+
+    def renew_limit(self) -> None:
+        """Let the time limit begin anew: what comes now may wait as long as what came before."""
+        self._waited = 0.0
 
     def record(self, ref: InputRef) -> Record | None:
         """Give the record of an asset; waits for the answers to what was asked.
@@ -106,6 +108,10 @@ class Catalog:
             self._records[ref.name or ""] = found = [_chosen(found, ref)]
         return found[0] if found else None
 
+    def failure(self, ref: InputRef) -> str | None:
+        """Say why it is not known whether there is a record of an asset; None if it is known."""
+        return None if self.record(ref) is not None else self._failures.get(ref.name or "")
+
     def close(self) -> None:
         """End what still asks: nobody waits for the answer."""
         for lookup in self._waiting:
@@ -113,11 +119,13 @@ class Catalog:
         self._waiting.clear()
 
     def _take(self, lookup: _Lookup) -> None:
+        began = time.monotonic()
         records, failure = lookup.answer()
-        self.failure = failure
+        self._waited += time.monotonic() - began
         for record in records:
             self._records.setdefault(record["name"], []).append(record)
         if failure is not None:
+            self._failures |= dict.fromkeys(lookup.names, failure)
             _log.warning(
                 "the metadata database %s could not be asked%s: %s",
                 self.host,
@@ -129,9 +137,10 @@ class Catalog:
 class _Lookup:
     """One question, put by a program of our own."""
 
-    def __init__(self, names: list[str], catalog: Catalog) -> None:
+    def __init__(self, names: list[str], catalog: Catalog, seconds: float) -> None:
+        self.names = names
         self._timeout = catalog.timeout
-        self._deadline = time.monotonic() + catalog.timeout
+        self._deadline = time.monotonic() + seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: str | None = None
         # Files, not pipes: neither side ever waits for the other to read.
@@ -216,7 +225,7 @@ class _Lookup:
 
 def _chosen(records: list[Record], ref: InputRef) -> Record:
     """Choose among records of one name, and say so."""
-    here = [record for record in records if ref.url and record.get("location") == ref.url]
+    here = [record for record in records if ref.url and _place(record) == ref.url.rstrip("/")]
     newest = max(here or records, key=_last_change)
     _log.warning(
         "the metadata database has %d records of %s; the %s is used, %s",
@@ -228,6 +237,14 @@ def _chosen(records: list[Record], ref: InputRef) -> Record:
     return newest
 
 
-def _last_change(record: Record) -> str:
-    names = ("_last_modified", "last_modified", "_created", "created")
-    return next((str(record[name]) for name in names if record.get(name)), "")
+def _place(record: Record) -> str:
+    return str(record.get("location") or "").rstrip("/")
+
+
+def _last_change(record: Record) -> datetime:
+    """Give the time that a record tells, in whichever form; of one that tells none, the first."""
+    for name in ("_last_modified", "last_modified", "_created", "created"):
+        with suppress(ValueError):
+            time_told = datetime.fromisoformat(str(record.get(name)))
+            return time_told if time_told.tzinfo else time_told.replace(tzinfo=UTC)
+    return datetime.min.replace(tzinfo=UTC)

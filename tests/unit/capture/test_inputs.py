@@ -143,6 +143,29 @@ def test_objects_of_the_schema_are_taken(resolver: InputResolver) -> None:
     assert found.database_identifier == {"Code Ocean": ["123"]}
 
 
+def test_an_object_with_nothing_but_an_s3_url_means_the_asset_there(
+    resolver: InputResolver,
+) -> None:
+    meant = InputRef("my-asset", "s3://b/my-asset")
+    assert resolver.resolve(DataAsset(url="s3://b/my-asset/deep/file.csv")).ref == meant
+    group = resolver.resolve(CombinedData(name="g", assets=[DataAsset(url="s3://b/my-asset")])).ref
+    assert group is not None
+    assert group.assets == (meant,)
+    # One that is named is known by that name; one that tells none stays as it is.
+    assert resolver.resolve(DataAsset(name="a", url="s3://b/c")).ref == InputRef("a", "s3://b/c")
+    assert resolver.resolve(DataAsset(url="s3://b")).ref == InputRef(url="s3://b")
+
+
+def test_a_name_finds_a_folder_without_a_description_as_its_text_does(
+    resolver: InputResolver, data_root: Path
+) -> None:
+    (data_root / "plain").mkdir()
+    make_asset(data_root, mount="mount")
+    assert resolver.locate(InputRef("plain")) == data_root / "plain"
+    for name in ("mount", "..", ".", "no/where", "plain/", "nul\0"):
+        assert resolver.locate(InputRef(name)) is None
+
+
 def test_a_broken_description_leaves_the_folder_s_name(
     resolver: InputResolver, data_root: Path
 ) -> None:

@@ -85,6 +85,21 @@ def test_a_file_that_differs_comes_from_the_first_input_with_a_warning(
     assert "subject.json differs between inputs" in caplog.text
 
 
+def test_an_aggregate_does_not_inherit_the_file_of_another_subject(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = make_asset(data_root, "ecephys_900101_2026-03-02_18-30-05")
+    other = make_asset(data_root, "ecephys_900101_2026-03-04_18-30-05", carried=("subject",))
+    for core_file in ("subject", "procedures"):
+        told = read_json(one / f"{core_file}.json")
+        write_json(one / f"{core_file}.json", {**told, "subject_id": "777"})
+    with DerivedAsset("both", inputs=[one, other], base_name="two-days", **PEOPLE):
+        pass
+    assert (RESULTS / "subject.json").read_bytes() == (other / "subject.json").read_bytes()
+    assert not (RESULTS / "procedures.json").exists()
+    assert f"subject.json of input {one.name} is of subject 777, not 900101" in caplog.text
+
+
 def test_a_file_that_only_the_second_input_has_is_inherited_from_it(data_root: Path) -> None:
     name = "ecephys_900101_2026-03-02_18-30-05"
     one = make_asset(data_root, name, carried=("subject",))

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,41 @@ def test_an_upgrader_that_hangs_is_ended_in_time(
         upgrade(NAME, LOCATION, {"subject": SUBJECT}, timeout=0.5)
 
     assert time.monotonic() - start < 10
+
+
+@pytest.fixture
+def silent_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take in every connection to other machines, and never answer."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield
+
+
+@pytest.mark.usefixtures("silent_proxy")
+def test_an_upgrader_waits_for_a_service_no_longer_than_a_service_may_take() -> None:
+    start = time.monotonic()
+
+    with pytest.raises(AssemblyError) as caught:
+        upgrade(
+            NAME,
+            LOCATION,
+            {"data_description": {**DESCRIPTION, "input_data_name": PARENT}, "subject": SUBJECT},
+            service_timeout=1,
+        )
+
+    assert "asked api.allenneuraldynamics.org, which did not answer within 1 s" in str(caught.value)
+    assert time.monotonic() - start < 30  # most of it is the import
+
+
+@pytest.mark.usefixtures("silent_proxy")
+def test_what_an_upgrader_does_by_itself_is_not_taken_for_waiting() -> None:
+    assert upgrade(NAME, LOCATION, RECORD, service_timeout=0.05).keys() == {
+        "data_description",
+        "subject",
+        "processing",
+    }
 
 
 def test_a_time_limit_too_short_for_anything_is_honoured() -> None:
