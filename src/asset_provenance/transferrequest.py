@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["transfer_request"]
 
+_FILL_IN = "(please fill in)"
+
 
 def transfer_request(plan: Plan, published: Published) -> str:
     """Write the request as Markdown."""
@@ -60,9 +62,9 @@ def transfer_request(plan: Plan, published: Published) -> str:
         "",
         "## Asked by",
         "",
-        f"- People: {', '.join(map(_code, publication.experimenters))}",
+        f"- People: {', '.join(map(_code, publication.experimenters)) or _FILL_IN}",
         "- Metadata: `asset-provenance check` found no error in them.",
-        "- Publication that it belongs to: ",
+        f"- Publication that it belongs to: {_FILL_IN}",
     ]
     if plan.published_patches:
         lines += ["", "Patches of uncommitted code are part of it, as was asked for."]

@@ -1186,7 +1186,7 @@ def test_who_asks_is_not_an_investigator_of_data_from_outside(
     assert (told.status, told.err) == (0, "")
     _, asked_by = told.out.split("## Asked by")
     assert "Outside Investigator" not in asked_by
-    assert "- People: \n" in asked_by
+    assert "- People: (please fill in)\n" in asked_by
 
 
 def test_a_token_among_the_arguments_is_not_printed(held: LoopbackServices, publish: Any) -> None:
