@@ -25,9 +25,10 @@ __all__ = ["CHECKSUMS", "NOT_DATA", "NOT_OUTSIDE_DATA", "checksum_list", "data_f
 
 CHECKSUMS = f"{PROVENANCE_FOLDER}/checksums-sha256.txt"
 """Where the list is kept in an asset."""
-NOT_DATA = frozenset({*map(file_name, CORE_FILES), PROVENANCE_FOLDER, JOURNAL_FOLDER})
+_METADATA = frozenset({*map(file_name, CORE_FILES), JOURNAL_FOLDER})
+NOT_DATA = _METADATA | {PROVENANCE_FOLDER}
 """What stands beside the data in the folder of an asset."""
-NOT_OUTSIDE_DATA = frozenset({*map(file_name, CORE_FILES), MANIFEST, CHECKSUMS, JOURNAL_FOLDER})
+NOT_OUTSIDE_DATA = _METADATA | {MANIFEST, CHECKSUMS}
 """What is not the owners' in a folder of data from outside, who may have a ``provenance``, too."""
 
 _BLOCK = 1 << 20

@@ -22,15 +22,11 @@ from asset_provenance.settings import SERVICE_OPTIONS, Settings
 __all__ = [
     "Judgement",
     "Plan",
-    "all_facts",
     "describe",
     "judge",
     "reserve_name",
     "single_assets",
 ]
-
-_SERVICE_TIMEOUT = 10.0
-"""Seconds that a service may take, where nothing else is given."""
 
 _log = logging.getLogger("asset_provenance")
 
@@ -97,11 +93,6 @@ class Plan:
         return self.settings.flag("offline", default=False)
 
     @property
-    def service_timeout(self) -> float:
-        """Seconds that services on the network may take."""
-        return self.settings.seconds("service_timeout", default=_SERVICE_TIMEOUT)
-
-    @property
     def reference_names(self) -> set[str]:
         """What tells the reference inputs from others, the members of groups among them."""
         single = single_assets(self, [(ref, None) for ref in self.references])
@@ -131,7 +122,7 @@ class Plan:
             from_folder=self.inherit != "docdb",
             offline=self.offline,
             upgrades=self.inherit != "none",
-            service_timeout=self.service_timeout,
+            service_timeout=self.settings.service_timeout,
         )
         if self.inherit == "docdb" and self.catalog is not None and record is None and ref.name:
             reason = self.catalog.failure(ref) or "it has no record of that name"
@@ -234,7 +225,7 @@ def single_assets(
     return list(result.values())
 
 
-def all_facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:
+def _all_facts(plan: Plan, inputs: Sequence[InputAsset]) -> description.Facts:
     """Give the facts of the asset with these inputs: given, inherited and default ones."""
     handing_on = [] if plan.inherit == "none" else inputs
     return description.inherit_facts(plan.given, handing_on)
@@ -267,7 +258,7 @@ class Judgement:
 
 def judge(plan: Plan, inputs: Sequence[InputAsset]) -> Judgement:
     """Find out whether the facts are complete and the asset can be named with these inputs."""
-    facts = all_facts(plan, inputs)
+    facts = _all_facts(plan, inputs)
     return Judgement(
         facts,
         facts.problems[len(plan.given.problems) :],

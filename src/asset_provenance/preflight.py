@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from asset_provenance.capture.inputs import ResolvedInput, asset_ref
+from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
@@ -204,9 +204,9 @@ def _inputs_of_stages(plan: Plan) -> tuple[list[InputAsset], list[str]]:
     As of all that is only seen to be used, what has no subject counts as a reference.
     """
     told = inputs_of_stages(path for folder in plan.stages.values() for path in find_left(folder))
-    read = [(asset_ref(ref.name, ref.url), None) for ref in told]
     known = {"", *plan.stages, *plan.reference_names}
-    singles = [single for single in single_assets(plan, read) if single[0].identity not in known]
+    read = single_assets(plan, [(ref, None) for ref in told])
+    singles = [single for single in read if single[0].identity not in known]
     assets = [asset for asset, _ in _load(plan, singles)[0]]
     if not all(asset.subject_id for asset in assets):
         assets = plan.load_final(assets)
@@ -265,7 +265,7 @@ def _open_catalog(plan: Plan) -> None:
     except ValueError as error:
         plan.problems.append(str(error))
         return
-    plan.catalog = Catalog(host, version, plan.service_timeout)
+    plan.catalog = Catalog(host, version, plan.settings.service_timeout)
 
 
 def _resolved(plan: Plan, values: Iterable[object]) -> list[tuple[InputRef, Path | None]]:

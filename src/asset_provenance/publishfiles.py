@@ -6,12 +6,11 @@ metadata, by its size where it is data.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ class Held:
     Parameters
     ----------
     sizes
-        Gives what lies in a folder, by name; None for folders.
+        Gives what lies in a folder, by name; None for folders. The service is asked once.
     read
         Gives the content of a file.
     """
@@ -107,7 +106,7 @@ def held_by_computation(service: CodeOceanService, source: AssetSource) -> Held:
         return f"{source.path}/{path}".strip("/")
 
     return Held(
-        sizes=lambda path: _sizes_if_there(partial(service.results, identity), inside(path)),
+        sizes=cache(lambda path: _sizes_if_there(partial(service.results, identity), inside(path))),
         read=lambda path: service.result_file(identity, inside(path)),
     )
 
@@ -115,7 +114,7 @@ def held_by_computation(service: CodeOceanService, source: AssetSource) -> Held:
 def held_by_asset(service: CodeOceanService, asset: RemoteAsset) -> Held:
     """Give the files of a data asset."""
     return Held(
-        sizes=lambda path: _sizes_if_there(partial(service.files, asset.id), path),
+        sizes=cache(partial(_sizes_if_there, partial(service.files, asset.id))),
         read=lambda path: service.file(asset.id, path),
     )
 
@@ -181,8 +180,7 @@ def _differs(here: Path, file: str, sizes: Mapping[str, int | None], held: Held)
         return here.is_file() or file in sizes
     if here.stat().st_size != sizes[file]:
         return True
-    content = hashlib.sha256(read_bytes(here)).digest()
-    return content != hashlib.sha256(held.read(file)).digest()
+    return read_bytes(here) != held.read(file)
 
 
 def stands_against_asset(

@@ -134,7 +134,7 @@ def _created(plan: Plan, seconds: float, tell: Tell) -> RemoteAsset:
         until = begin + min(seconds, _LONGEST_SEARCH)
         while True:
             for asset in plan.code_ocean.find(publication.name):
-                if asset.may_be_from(plan.source) and not (asset.has_failed or asset.is_archived):
+                if asset.serves(plan.source):
                     return asset
             if time.monotonic() >= until:
                 break

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["OPEN_BUCKET", "Plan", "as_json", "make_plan"]
 
 OPEN_BUCKET = "aind-open-data"
-_SERVICE_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def make_plan(publication: Publication, request: Request) -> Plan:
     """
     folder = publication.folder
     settings = load_settings({}, script_folder=None)
-    seconds = settings.seconds("service_timeout", _SERVICE_TIMEOUT)
+    seconds = settings.service_timeout
     offline = settings.flag("offline", default=False)
     unasked = unasked_in(files_below(folder))
     problems = [
@@ -235,10 +234,10 @@ def _captured(
         )
         return Unasked((), ())
     differing = differing_metadata(folder, held)
-    listing = look_through(held)
-    if listing.is_whole:
-        differing += differing_files(folder, listing)
-    if differing:
+    listing = None if differing else look_through(held)
+    if listing is not None and listing.is_whole:
+        differing = differing_files(folder, listing)
+    if listing is None or differing:
         problems.append(
             f"{place} are not what {folder} holds ({some_of(differing)} differ): "
             "what would be captured is not what was checked"
@@ -261,7 +260,7 @@ def _existing(
     publication: Publication, source: AssetSource, service: CodeOceanService, problems: list[str]
 ) -> RemoteAsset | None:
     found = [asset for asset in service.find(publication.name) if not asset.has_failed]
-    ours = [asset for asset in found if not asset.is_archived and asset.may_be_from(source)]
+    ours = [asset for asset in found if asset.serves(source)]
     if ours:
         return ours[0]
     for asset in found[:1]:

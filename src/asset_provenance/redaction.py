@@ -218,8 +218,8 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
     result: list[str] = []
     value_follows = False
     for index, argument in enumerate(arguments):
-        user = _USER.fullmatch(argument)
-        if user and index and arguments[index - 1] in _USER_OPTIONS:
+        follows_user = index > 0 and arguments[index - 1] in _USER_OPTIONS
+        if follows_user and (user := _USER.fullmatch(argument)):
             result.append(_without_password(user[1], user[2], "lftp" in arguments[0]))
             value_follows = False
             continue

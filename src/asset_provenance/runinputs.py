@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asset_provenance.capture.inputs import asset_ref
+from asset_provenance.assetrefs import asset_ref
 from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import description, inheritance
 from asset_provenance.metadata.given import given_inputs

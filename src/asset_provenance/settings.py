@@ -50,6 +50,7 @@ DESCRIPTION_FACTS = (
 )
 """Facts that are fields of the schema's ``DataDescription``."""
 FACTS = (*DESCRIPTION_FACTS, "experimenters", "pipelines", "pipeline_name")
+_SERVICE_TIMEOUT = 10.0
 SERVICE_OPTIONS = ("offline", "docdb_host", "docdb_version", "service_timeout")
 """Options that say who on the network is asked, and for how long."""
 LIST_FACTS = frozenset(
@@ -126,6 +127,11 @@ class Settings:
         """Give an option that is a time in seconds."""
         given = self._given.get(name)
         return default if given is None else float(given.value)
+
+    @property
+    def service_timeout(self) -> float:
+        """Seconds that a service on the network may take."""
+        return self.seconds("service_timeout", default=_SERVICE_TIMEOUT)
 
     def flag(self, name: str, default: bool) -> bool:
         """Give an option that is true or false."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asset_provenance.assetrefs import asset_ref, recordable
 from asset_provenance.corefiles import DATA_DESCRIPTION, file_name, parse_json, read_bytes
 from asset_provenance.errors import UsageError
-from asset_provenance.records import InputRef, printable, valid_text
+from asset_provenance.records import InputRef, valid_text
 from asset_provenance.redaction import redact_json, redact_text
 
-__all__ = ["InputResolver", "ResolvedInput", "asset_ref"]
+__all__ = ["InputResolver", "ResolvedInput"]
 
-_S3_URL = re.compile(r"s3://(?:[^/@]*@)?(?P<bucket>[^/@]+)/(?P<asset>[^/?#]+)")
 _LONGEST_PATH = 4096
 _MOST_ITEMS = 100
 """Of a sequence among the arguments, so many items at most are looked at for paths."""
@@ -144,7 +143,7 @@ class InputResolver:
         if text.startswith("s3://"):
             return self._resolve_s3(text)
         if "://" in text:
-            return ResolvedInput(InputRef(url=_told(text)))
+            return ResolvedInput(InputRef(url=recordable(text)))
         below_data = self._data_root.path / text
         if not Path(text).is_absolute() and os.path.isdir(below_data):
             return self._place(below_data)
@@ -154,7 +153,7 @@ class InputResolver:
         if "/" in text or os.sep in text or os.path.exists(text):
             return self._resolve_path(text)
         folder = self._by_name(text)
-        return ResolvedInput(InputRef(name=_told(text)), folder)
+        return ResolvedInput(InputRef(name=recordable(text)), folder)
 
     def _resolve_path(self, text: str) -> ResolvedInput:
         path = Path(os.path.abspath(text))
@@ -188,7 +187,7 @@ class InputResolver:
             if folder in self._outside or _is_asset(folder):
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         if os.path.isdir(path):
-            return ResolvedInput(InputRef(name=_told(path.name)), path)
+            return ResolvedInput(InputRef(name=recordable(path.name)), path)
         return ResolvedInput(InputRef(url=path.as_uri()))
 
     @staticmethod
@@ -200,7 +199,7 @@ class InputResolver:
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         first = root / parts[0]
         return ResolvedInput(
-            InputRef(name=_told(first.name)), first if os.path.isdir(first) else None
+            InputRef(name=recordable(first.name)), first if os.path.isdir(first) else None
         )
 
     def _by_name(self, name: str) -> Path | None:
@@ -273,7 +272,7 @@ def _name_of(folder: Path) -> str:
         name = _described_name(path, state.st_mtime_ns, state.st_size)
     except (OSError, ValueError):
         name = None
-    return _told(name or folder.name)
+    return recordable(name or folder.name)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -317,16 +316,3 @@ def _single(value: object, *, required: bool) -> InputRef:
             f"CombinedData, not {type(value).__name__}"
         )
     return asset_ref(name, url)
-
-
-def asset_ref(name: str | None, url: str | None) -> InputRef:
-    """Give the asset of a name and a URL; an ``s3://`` URL alone tells the name as well."""
-    match = None if name or not url else _S3_URL.match(url)
-    if match is not None:
-        name, url = match["asset"], f"s3://{match['bucket']}/{match['asset']}"
-    return InputRef(name=_told(name) if name else None, url=_told(url) if url else None)
-
-
-def _told(text: str) -> str:
-    """Give a name or URL as it may stand in a record."""
-    return redact_text(printable(text))

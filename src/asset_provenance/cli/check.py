@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asset_provenance.cli.terminal import say, say_json
+from asset_provenance.cli.terminal import counted, say, say_json
 from asset_provenance.errors import StorageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check(
     else:
         for found in findings:
             show(found)
-        told = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        told = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
         say(f"{folder}: {told if findings else 'nothing is wrong'}")
     raise typer.Exit(1 if errors else 0)
 
@@ -72,7 +72,3 @@ def show(found: Finding, *, error: bool = False) -> None:
     say(f"{found.severity}: {place}", style=_STYLES[found.severity], error=error)
     say(found.what, indent=4, error=error)
     say(f"-> {found.mend}", indent=4, error=error)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli.terminal import say, say_json
+from asset_provenance.cli.terminal import counted, say, say_json
 
 __all__ = ["merge"]
 
@@ -45,13 +45,9 @@ def merge(
     else:
         for fault in merged.faults:
             say(f"error: {fault}", style="bold red", error=True)
-        said = f"{_number(merged.processes, 'process', 'es')} of {_number(merged.files, 'file')}"
+        said = f"{counted(merged.processes, 'process', 'es')} of {counted(merged.files, 'file')}"
         if merged.is_written:
             say(f"{output / 'processing.json'}: {said}")
         else:
             say(f"nothing was written; {said} can be merged: mend the rest, or --accept-invalid")
     raise typer.Exit(1 if merged.faults or not merged.is_written else 0)
-
-
-def _number(count: int, thing: str, plural: str = "s") -> str:
-    return f"{count} {thing}{'' if count == 1 else plural}"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from asset_provenance.redaction import redact_text
 
-__all__ = ["complain", "say", "say_json"]
+__all__ = ["complain", "counted", "say", "say_json"]
 
 _MISUSE = 2
 
@@ -55,6 +55,11 @@ def say(text: str, *, style: str = "", indent: int = 0, error: bool = False) -> 
 def say_json(value: Any) -> None:
     """Print a value as JSON, in ASCII."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def counted(number: int, thing: str, plural: str = "s") -> str:
+    """Give a number of things in words."""
+    return f"{number} {thing}{'' if number == 1 else plural}"
 
 
 def complain(text: str) -> int:

@@ -27,7 +27,7 @@ from asset_provenance.corefiles import (
 from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.metadata import checks
 from asset_provenance.metadata.findings import Finding, Severity, schema_findings
-from asset_provenance.metadata.intake import is_of_stages
+from asset_provenance.metadata.intake import assets_read, is_of_stages
 from asset_provenance.metadata.manifest import MERGED
 from asset_provenance.metadata.quiet import quiet
 from asset_provenance.metadata.writer import interrupted_writes, runs_kept
@@ -287,13 +287,7 @@ def _compare_sources(
     written: WrittenSet, description: DataDescription, processes: Iterable[DataProcess]
 ) -> None:
     """Look for sources that no process is said to have read, of earlier stages neither."""
-    read = {
-        name
-        for process in processes
-        for entry in process.code.input_data or ()
-        for asset in getattr(entry, "assets", (entry,))
-        for name in (asset.name, asset.url)
-    }
+    read = {name for asset in assets_read(processes) for name in (asset.name, asset.url)}
     for source in description.source_data or ():
         if source not in read:
             what = f"no process is said to have read the source {source}"

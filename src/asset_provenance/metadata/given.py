@@ -125,7 +125,8 @@ def _json(model: BaseModel) -> dict[str, Any]:
             f"the {type(model).__name__} cannot be written as JSON: "
             f"{redact_text(str(error))[:_LONGEST_TOLD]}"
         ) from None
-    return without_secrets(told)  # type: ignore[no-any-return]
+    cleaned: dict[str, Any] = without_secrets(told)
+    return cleaned
 
 
 def _kept(value: Any, told: Any) -> Any:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aind_data_schema.components.identifiers import Code
+from aind_data_schema.components.identifiers import Code, DataAsset
 from aind_data_schema.core.processing import DataProcess, Processing
 
 from asset_provenance import lineage
+from asset_provenance.assetrefs import asset_ref
 from asset_provenance.corefiles import (
     DATA_DESCRIPTION,
     MANIFEST,
@@ -39,6 +40,7 @@ __all__ = [
     "Left",
     "Refused",
     "as_fragment",
+    "assets_read",
     "find_left",
     "inputs_of_stages",
     "inputs_read",
@@ -214,14 +216,14 @@ def read_left(paths: Iterable[Path]) -> Iterator[Left | Refused]:
 
 def inputs_read(processes: Iterable[DataProcess]) -> list[InputRef]:
     """Give the assets that processes say they read, each once; members of a group one by one."""
-    found: dict[InputRef, None] = {}
+    return list(dict.fromkeys(asset_ref(one.name, one.url) for one in assets_read(processes)))
+
+
+def assets_read(processes: Iterable[DataProcess]) -> Iterator[DataAsset]:
+    """Give the assets as the processes name them, members of groups one by one."""
     for process in processes:
         for entry in process.code.input_data or ():
-            for asset in getattr(entry, "assets", (entry,)):
-                name, url = asset.name, asset.url
-                in_s3 = re.match(r"s3://[^/]+/([^/]+)", url or "")
-                found[InputRef(name=name or (in_s3[1] if in_s3 else None), url=url)] = None
-    return list(found)
+            yield from getattr(entry, "assets", (entry,))
 
 
 def inputs_of_stages(paths: Iterable[Path]) -> list[InputRef]:

@@ -366,13 +366,12 @@ def _related(sources: Iterable[_Signature]) -> dict[str, list[str]]:
         for name, before in source:
             known = histories.get(name, ())
             histories[name] = max(known, (name, *before), key=len)
-    return {
-        name: sorted(
-            (other for other in histories if _apart(history, histories[other]) is not None),
-            key=lambda other: (_apart(history, histories[other]), _by_length(other)),
-        )
-        for name, history in histories.items()
-    }
+    related = {}
+    for name, history in histories.items():
+        apart = {other: _apart(history, before) for other, before in histories.items()}
+        near = [(count, _by_length(other)) for other, count in apart.items() if count is not None]
+        related[name] = [other for _, (_, other) in sorted(near)]
+    return related
 
 
 def _apart(one: Sequence[str], other: Sequence[str]) -> int | None:

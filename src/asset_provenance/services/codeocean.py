@@ -13,8 +13,8 @@ from asset_provenance.services.requesting import Asker, UnansweredError, bound
 
 if TYPE_CHECKING:
     import requests
-    from codeocean.data_asset import DataAsset  # type: ignore[import-untyped]
-    from codeocean.models.folder import FileURLs, Folder  # type: ignore[import-untyped]
+    from codeocean.data_asset import DataAsset
+    from codeocean.models.folder import FileURLs, Folder
 
     from asset_provenance.services.access import Token
 
@@ -108,6 +108,10 @@ class RemoteAsset:
         """Whether it will never be ready."""
         return self.state == "failed"
 
+    def serves(self, source: AssetSource) -> bool:
+        """Say whether it can be used as what is made from a source."""
+        return not (self.has_failed or self.is_archived) and self.may_be_from(source)
+
     def may_be_from(self, source: AssetSource) -> bool:
         """Say whether nothing that is told of it speaks against it being made from a source."""
         if self.computation is not None:  # whose files may have been moved to a bucket since
@@ -139,7 +143,7 @@ class CodeOceanService:
 
     def __init__(self, domain: str, token: Token, *, seconds: float) -> None:
         try:
-            from codeocean import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            from codeocean import (  # noqa: PLC0415
                 CodeOcean,  # slow, and not always installed
             )
         except ImportError:

@@ -47,10 +47,10 @@ class Registry:
     """
 
     def __init__(self, host: str, version: str, *, seconds: float) -> None:
-        import boto3.session  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
+        import boto3.session  # noqa: PLC0415 - slow
         import requests  # noqa: PLC0415 - slow
         from aind_data_access_api.document_db import MetadataDbClient  # noqa: PLC0415 - slow
-        from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.exceptions import (  # noqa: PLC0415
             BotoCoreError,
             CredentialRetrievalError,
         )
