@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asset_provenance.capture.binding import compile_binder
 from asset_provenance.errors import UsageError
+from asset_provenance.flows import ATOMIC
 from asset_provenance.options import Arguments, Options, check_argument_names, is_method, several
 from asset_provenance.process import COMPLETED, ActiveProcess, Outcome, Start, describe, outcome
 from asset_provenance.recorder import Recorder, context, enter, innermost, leave, recorder_of
@@ -30,6 +31,11 @@ class Execution:
     def __init__(self, recorder: Recorder, process: ActiveProcess) -> None:
         self._recorder = recorder
         self.process = process
+
+    def gave(self, value: Any) -> None:
+        """Take note of what the call returns or yields."""
+        if type(value) not in ATOMIC:
+            self._recorder.flows.returned(value, self.process._record.id)
 
     def end(self, how: Outcome, *, at: float | None = None) -> None:
         """End the process."""
@@ -77,6 +83,7 @@ class Call:
             execution.end(outcome(error))
             raise
         else:
+            execution.gave(result)
             execution.end(COMPLETED)
             return result
         finally:
@@ -112,6 +119,7 @@ class Call:
             (start.inputs, start.outputs),
             lambda: recorder.repeat(parent, start, self._variation(recorder, arguments)),
         )
+        found.follow(start.follows)
         if not self._is_dynamic and self._in_steps is None:
             names = (*list(arguments)[: len(args)], *kwargs)
             calls.expect(found, names, args, kwargs)
@@ -129,7 +137,7 @@ class Call:
         inputs = self._values("inputs", options.inputs, arguments, recorder.resolve)
         outputs = self._values("outputs", options.outputs, arguments, recorder.output_path)
         inputs += [recorder.resolve(ref) for ref in options.code_inputs]
-        inputs += self._guarded("inputs", recorder.path_arguments, arguments) or []
+        paths = self._guarded("inputs", recorder.path_arguments, arguments) or []
         of_function = recorder.identifier.of_function
         return Start(
             name=self._name,
@@ -137,9 +145,11 @@ class Call:
             stage=options.stage,
             code=options.code or self._guarded("code", of_function, self._function),
             parameters=self._parameters(recorder, arguments),
-            inputs=tuple(inputs),
+            inputs=(*inputs, *paths),
             outputs=tuple(outputs),
             notes=options.notes,
+            observed=tuple(item.ref.identity for item in paths if item.ref is not None),
+            follows=self._guarded("results", recorder.flows.find, arguments.values()) or (),
         )
 
     def _arguments(self, instance: Any, args: Any, kwargs: Any) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from pathlib import PurePosixPath
 
 from asset_provenance.records import ProcessRecord, ProcessStatus
 
-__all__ = ["Graph", "clean_graph", "common_path", "dependencies", "unique_names"]
+__all__ = [
+    "Graph",
+    "clean_graph",
+    "common_path",
+    "dependencies",
+    "unique_names",
+    "written_paths",
+]
 
 Graph = dict[str, list[str]]
 
@@ -42,26 +49,86 @@ def unique_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
 def dependencies(records: Sequence[ProcessRecord]) -> Graph:
     """Find which process depends on which, by the records' ids; only what was seen or said.
 
-    A process depends on each that had ended before it started and wrote where it reads, and a
-    parent on its direct children that completed. A process that reads what it or its parents write
-    does not depend on them.
+    A process depends on each whose files it was seen to read, or whose results it was given; on
+    each that had ended before it started and says it wrote where this one says it reads; and on
+    its direct children that completed. A process that reads what it or its parents write does not
+    depend on them.
     """
     by_id = {record.id: record for record in records}
     graph: Graph = {record.id: [] for record in records}
-    writers = [(record, _parts(record.outputs)) for record in records if record.outputs]
+    of_others = _FilesOfOthers(records)
+    writers = [(record, _parts(written_paths(record))) for record in records]
+    writers = [(record, paths) for record, paths in writers if paths]
     for reader in records:
+        above = _ancestors(reader, by_id)
+        found = dict.fromkeys([*reader.follows, *of_others.read_by(reader)])
         if reader.reads:
-            above, reads = _ancestors(reader, by_id), _parts(reader.reads)
-            graph[reader.id].extend(
-                writer.id
-                for writer, outputs in writers
-                if writer.id not in above and _had_ended(writer, reader) and _meet(outputs, reads)
-            )
+            reads = _parts(reader.reads)
+            for writer, paths in writers:
+                if _had_ended(writer, reader) and _meet(paths, reads):
+                    found[writer.id] = None
+        if reader.read_files:
+            # What cannot be seen was said: a tool that nobody knows wrote where it was declared.
+            seen = _parts(path.rstrip("/") for path in reader.read_files)
+            for writer in records:
+                unseen = _parts(_unseen_outputs(writer))
+                if unseen and _had_ended(writer, reader) and _meet(unseen, seen):
+                    found[writer.id] = None
+        graph[reader.id].extend(one for one in found if one not in above)
     for child in records:
         parent = child.parent_id
         if parent in graph and child.status is ProcessStatus.COMPLETED:
             graph[parent].append(child.id)
     return clean_graph(graph)
+
+
+def written_paths(record: ProcessRecord) -> list[str]:
+    """Give the paths that a process wrote, as far as it was seen or said."""
+    seen = [path.rstrip("/") for path in record.written_files]
+    return list(dict.fromkeys([*record.outputs, *seen]))
+
+
+def _unseen_outputs(record: ProcessRecord) -> list[str]:
+    """Give the declared outputs in which a process was not seen to write anything."""
+    seen = _parts(record.written_files)
+    return [path for path in record.outputs if not _meet(_parts([path]), seen)]
+
+
+class _FilesOfOthers:
+    """What was written by other processes of the operating system, for those that read it.
+
+    Inside one of them, who wrote what is known in the order in which it happened; between them,
+    only when each wrote or read a file last.
+    """
+
+    def __init__(self, records: Sequence[ProcessRecord]) -> None:
+        self._writers: dict[str, list[tuple[str, float]]] = {}
+        if len({_program(record.id) for record in records}) > 1:
+            for record in records:
+                for path, time in record.written_files.items():
+                    self._writers.setdefault(path, []).append((record.id, time))
+
+    def read_by(self, reader: ProcessRecord) -> list[str]:
+        """Give the processes elsewhere that had written what this one read."""
+        if not self._writers:
+            return []
+        return [
+            writer
+            for path, read in reader.read_files.items()
+            for writer, written in self._of(path)
+            if written <= read and _program(writer) != _program(reader.id)
+        ]
+
+    def _of(self, path: str) -> list[tuple[str, float]]:
+        found = list(self._writers.get(path, ()))
+        folder = path.rstrip("/")
+        while folder := folder.rpartition("/")[0]:
+            found += self._writers.get(f"{folder}/", ())
+        return found
+
+
+def _program(record_id: str) -> str:
+    return record_id.rpartition("-")[0]
 
 
 def _ancestors(record: ProcessRecord, by_id: Mapping[str, ProcessRecord]) -> set[str]:

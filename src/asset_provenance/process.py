@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asset_provenance.errors import UsageError
+from asset_provenance.fileuse import ProcessFiles, with_files
 from asset_provenance.records import (
     CodeRecord,
     InputRef,
@@ -48,6 +49,8 @@ class Start:
     inputs: tuple[ResolvedInput, ...] = ()
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,13 @@ class ActiveProcess:
     raise :class:`UsageError`.
     """
 
-    __slots__ = ("_ended", "_monotonic", "_owner", "_parent", "_record", "_repeats")
+    __slots__ = ("_ended", "_files", "_monotonic", "_owner", "_parent", "_record", "_repeats")
 
     def __init__(self, owner: Owner, parent: ActiveProcess | None, start: Start) -> None:
         self._owner = owner
         self._parent = parent
         self._ended = False
+        self._files = ProcessFiles()
         # Of calls inside it: by function, what finds the process that a repeated call belongs to.
         self._repeats: dict[object, Any] = {}
         record = ProcessRecord(
@@ -104,6 +108,8 @@ class ActiveProcess:
             parameters=start.parameters,
             outputs=start.outputs,
             notes=start.notes,
+            observed=start.observed,
+            follows=start.follows,
         )
         self._monotonic = time.monotonic()
         self._record: ProcessRecord = _with_inputs(record, start.inputs)
@@ -179,7 +185,7 @@ class ActiveProcess:
         # The wall clock may have been set meanwhile; the monotonic one was not.
         elapsed = timedelta(seconds=max(0.0, at - self._monotonic))
         return replace(
-            self._record,
+            with_files(self._record, self._files),
             end_date_time=self._record.start_date_time + elapsed,
             status=how.status,
             error=how.error,

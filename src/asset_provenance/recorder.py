@@ -11,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from asset_provenance.capture.files import unobserved
 from asset_provenance.errors import UsageError
+from asset_provenance.fileuse import FileUse
+from asset_provenance.flows import Flows
 from asset_provenance.process import (
     IDLE_PROCESS,
     ActiveProcess,
@@ -23,6 +26,7 @@ from asset_provenance.records import JsonValue, ProcessRecord
 
 if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
+    from asset_provenance.capture.files import State
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
     from asset_provenance.journal import Journal
     from asset_provenance.repeats import Repeat, Variation
@@ -92,6 +96,8 @@ class Recorder:
         self.max_repeats = max_repeats
         self._calls: dict[object, int] = {}
         self._repeats: dict[str, Repeat] = {}
+        self.files = FileUse(resolver, str(output_dir))
+        self.flows = Flows()
         journal.counts = self._repeated
         journal.history = self._all_records
         self.block = ActiveProcess(self, None, block)
@@ -128,13 +134,15 @@ class Recorder:
         UsageError
             If it means nothing.
         """
-        found = self._resolver.resolve(ref)
+        with unobserved():
+            found = self._resolver.resolve(ref)
         self._remember(found)
         return found
 
     def path_arguments(self, arguments: Mapping[str, Any]) -> list[ResolvedInput]:
         """Find the arguments that are existing paths below the data root."""
-        found = list(self._resolver.find_paths(arguments))
+        with unobserved():
+            found = list(self._resolver.find_paths(arguments))
         for item in found:
             self._remember(item)
         return found
@@ -207,12 +215,25 @@ class Recorder:
         with self.lock:
             if process._record.id not in self._open:
                 return  # already ended: the asset was closed first
-            self._close(process, process._as_ended(how, time.monotonic() if at is None else at))
+            now = time.monotonic() if at is None else at
+            self.files.settle(process)
+            self._close(process, process._as_ended(how, now))
+
+    def saw(
+        self, process: ActiveProcess, path: str, access: int, before: State | None = None
+    ) -> None:
+        """Take note of a file that a process opened."""
+        if process._ended:
+            return
+        self.files.saw(process, path, access, before)
+        while self.files.found:
+            self._remember(self.files.found.pop())
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
         for repeats in process._repeats.values():
             for repeat in repeats:
                 if self._repeats.pop(repeat.process._record.id, None) is not None:
+                    self.files.settle(repeat.process)
                     self._close(repeat.process, repeat.record())
         del self._open[record.id]
         process._end(record)
@@ -233,7 +254,7 @@ class Recorder:
         process = self.begin(parent, start, told=told)
         from asset_provenance.repeats import Repeat  # noqa: PLC0415 - as above
 
-        repeat = Repeat(process, variation, self.journal.later)
+        repeat = Repeat(process, variation, self.journal.later, self.flows)
         with self.lock:
             self._repeats[process._record.id] = repeat
         return repeat

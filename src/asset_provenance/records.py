@@ -30,7 +30,7 @@ __all__ = [
     "valid_text",
 ]
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Version of the JSON form; changes whenever a field does."""
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
@@ -139,11 +139,19 @@ class ProcessRecord:
         What it was given from below the output folder, relative to it, in POSIX form: files that
         other processes of the same asset wrote.
     outputs
-        Where it wrote, relative to the output folder, in POSIX form.
+        Where it was said to write, relative to the output folder, in POSIX form.
     notes
         The user's notes.
     error
         For a failed process, the exception in one line, redacted.
+    observed
+        Of the inputs, the identity of each that it was seen to open, or was given the path of.
+    read_files, written_files
+        Paths below the output folder that it was seen to read and write, with the time of the
+        last use on the monotonic clock, in seconds. A path that ends with a slash stands for all
+        the files in that folder.
+    follows
+        The ids of the processes whose files it read, or whose results it was given.
     """
 
     id: str
@@ -162,6 +170,10 @@ class ProcessRecord:
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
+    observed: tuple[str, ...] = ()
+    read_files: Mapping[str, float] = field(default_factory=dict, hash=False)
+    written_files: Mapping[str, float] = field(default_factory=dict, hash=False)
+    follows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +241,7 @@ def to_json(record: InputRef | CodeRecord | ProcessRecord | AssetRecord) -> dict
     result: dict[str, JsonValue] = {}
     for item in dataclasses.fields(record):
         value = getattr(record, item.name)
-        if value is None or value == item.default:
+        if value is None or value == item.default or value == {}:
             continue
         result[item.name] = _plain(value)
     return result
@@ -265,7 +277,7 @@ def process_from_json(data: Mapping[str, Any]) -> ProcessRecord:
         fields["code"] = code_from_json(fields["code"])
     if "inputs" in fields:
         fields["inputs"] = inputs_from_json(fields["inputs"])
-    for name in ("reads", "outputs", "notes"):
+    for name in ("reads", "outputs", "notes", "observed", "follows"):
         if name in fields:
             fields[name] = tuple(fields[name])
     return ProcessRecord(**fields)

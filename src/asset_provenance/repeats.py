@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import (
@@ -29,6 +29,7 @@ from typing import Any
 from weakref import ref
 
 from asset_provenance.capture.objects import ARRAY_LIBRARIES, is_from
+from asset_provenance.flows import ATOMIC, Flows
 from asset_provenance.process import COMPLETED, ActiveProcess, Outcome, outcome
 from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import REDACTED
@@ -187,11 +188,13 @@ class Repeat:
         Of their parameters; None where those are not the arguments.
     changed
         Called when there is something new to be kept, at most once until :meth:`record` is asked.
+    flows
+        Knows which process returned which object.
     """
 
     __slots__ = (
         "_changed", "_ended", "_error", "_failed", "_is_told", "_last", "_lock", "_rows",
-        "_variation", "process",
+        "_variation", "flows", "process",
     )  # fmt: skip
 
     def __init__(
@@ -199,8 +202,10 @@ class Repeat:
         process: ActiveProcess,
         variation: Variation | None,
         changed: Callable[[], None],
+        flows: Flows,
     ) -> None:
         self.process = process
+        self.flows = flows
         self._variation = variation
         self._changed = changed
         self._is_told = False
@@ -221,6 +226,15 @@ class Repeat:
                     else:
                         self._variation.add(name, (plain,))
         return self
+
+    def gave(self, value: Any) -> None:
+        """Take note of what a call returns or yields."""
+        if type(value) not in ATOMIC:
+            self.flows.returned(value, self.process._record.id)
+
+    def follow(self, process_ids: Iterable[str]) -> None:
+        """Take note of the processes whose results a call was given."""
+        self.process._files.follows.update(dict.fromkeys(process_ids))
 
     def end(self, how: Outcome, *, at: float | None = None) -> None:
         """Count a call that has ended."""
@@ -329,7 +343,9 @@ class RepeatedCalls:
         self._usual = None
         if rows is not None and len(names) == len(values):
             paths = frozenset(value for value in values if _is_path(value))
-            self._usual = _Usual(found.process, found, rows, len(args), tuple(kwargs), paths, {})
+            self._usual = _Usual(
+                found.process, found, rows, len(args), tuple(kwargs), paths, {}, found.flows
+            )
 
     def run(
         self,
@@ -367,6 +383,8 @@ class RepeatedCalls:
         finally:
             self._reset(token)
         repeat, rows = usual.repeat, usual.rows
+        if type(result) not in ATOMIC and not usual.flows.is_of(result, repeat.process._record.id):
+            repeat.gave(result)
         rows.append(row)
         repeat._last = monotonic()
         if not repeat._is_told:
@@ -400,6 +418,10 @@ class RepeatedCalls:
             plain = _plain(value)
             if plain is _OTHER:
                 return None
+            if kind not in _SCALARS:
+                returner = usual.flows.returner(value)
+                if returner is not None:
+                    usual.repeat.follow((returner,))
             if _array_types.get(kind):
                 # The same array in every call is the usual case, and its shape is not free.
                 usual.arrays[kind] = ref(value), plain
@@ -418,6 +440,7 @@ class _Usual:
     names: tuple[str, ...]
     paths: frozenset[Any]
     arrays: dict[type, tuple[ref[Any], Any]]
+    flows: Flows
 
 
 _path_types = frozenset({PurePath, PurePosixPath, PureWindowsPath, Path, PosixPath, WindowsPath})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asset_provenance import signals
+from asset_provenance import observing, signals
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 from asset_provenance.capture.platform import absolute, default_folders, script_folder
@@ -94,6 +94,7 @@ class Run:
         self.name = self.plan.name(self.plan.inputs or ()) if is_known else None
         self.recorder = self._record(bound, file)
         self._token = self.recorder.open()
+        observing.begin(self.recorder)
         signals.watch(self)
 
     @property
@@ -256,6 +257,7 @@ class Run:
     def _end(self, how: Outcome, running: Outcome, *, is_raising: bool) -> None:
         self.is_open = False
         try:
+            observing.end(self.recorder)
             block = self.recorder.close(how, running)
             leave(self._token)
             is_complete = block.status is ProcessStatus.COMPLETED

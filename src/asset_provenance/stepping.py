@@ -33,6 +33,8 @@ class Execution(Protocol):
 
     process: ActiveProcess
 
+    def gave(self, value: Any) -> None: ...
+
     def end(self, how: Outcome, *, at: float | None = None) -> None: ...
 
 
@@ -50,6 +52,12 @@ class _Steps:
         self._execution: Execution | None = None
         self._active = 0.0
         self._first = self._last = 0.0
+
+    def gave(self, value: Any) -> Any:
+        """Take note of a value that goes out to the caller, and give it on."""
+        if self._execution is not None:
+            self._execution.gave(value)
+        return value
 
     def __call__(self, advance: Callable[..., Any], *args: Any) -> Any:
         """Run one step inside the process; the first one starts it."""
@@ -96,7 +104,9 @@ class _Steps:
         self._execution.end(how, at=self._last)
 
 
-def _delegate(steps: _Steps, inner: Any) -> Generator[Any, Any, Any]:
+def _delegate(
+    steps: _Steps, inner: Any, *, gives: bool = False
+) -> Generator[Any, Any, Any]:
     """Run an iterator as ``yield from`` does, each step inside the process."""
     advance, argument = inner.send, None
     while True:
@@ -105,7 +115,8 @@ def _delegate(steps: _Steps, inner: Any) -> Generator[Any, Any, Any]:
         except StopIteration as stop:
             return stop.value
         try:
-            argument = yield value
+            # What a coroutine yields is between it and its loop.
+            argument = yield steps.gave(value) if gives else value
         except GeneratorExit:
             steps(inner.close)
             raise
@@ -127,12 +138,12 @@ class _Awaiting:
 
 def _generator(steps: _Steps, inner: Any) -> Generator[Any, Any, Any]:
     with steps.ending(_CLOSED):
-        return (yield from _delegate(steps, inner))
+        return steps.gave((yield from _delegate(steps, inner, gives=True)))
 
 
 async def _coroutine(steps: _Steps, call: Callable[[], Any]) -> Any:
     with steps.ending(_ABANDONED):
-        return await _Awaiting(steps, call())
+        return steps.gave(await _Awaiting(steps, call()))
 
 
 async def _async_generator(steps: _Steps, inner: Any) -> AsyncGenerator[Any, Any]:
@@ -144,7 +155,7 @@ async def _async_generator(steps: _Steps, inner: Any) -> AsyncGenerator[Any, Any
             except StopAsyncIteration:
                 return
             try:
-                argument = yield value
+                argument = yield steps.gave(value)
             except GeneratorExit:
                 await _Awaiting(steps, inner.aclose())
                 raise

@@ -129,6 +129,21 @@ class InputResolver:
             return None
         return self._place(path) if os.path.exists(path) else None
 
+    def may_hold_inputs(self, folder: str) -> bool:
+        """Say whether files in a folder belong to data assets: it is the data root, or inside."""
+        path = Path(folder)
+        return self._data_root.relative(path) is not None or self._is_of_an_asset(path)
+
+    def of_path(self, path: str) -> ResolvedInput | None:
+        """Give the asset that a file belongs to; None for one that belongs to none."""
+        full = Path(path)
+        if not self._is_of_an_asset(full):
+            return None
+        try:
+            return self._place(full)
+        except UsageError:
+            return None
+
     def _is_of_an_asset(self, path: Path) -> bool:
         inside_data = self._data_root.relative(path)
         if inside_data is not None:
@@ -228,13 +243,33 @@ class _Root:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._real = Path(os.path.realpath(path))
+        self._known_links: tuple[object, dict[Path, str]] = (None, {})
 
     def relative(self, path: Path) -> Path | None:
         """Give a path relative to this folder, or None when it lies outside."""
         if path.is_relative_to(self.path):
             return path.relative_to(self.path)
         real = Path(os.path.realpath(path))
-        return real.relative_to(self._real) if real.is_relative_to(self._real) else None
+        if real.is_relative_to(self._real):
+            return real.relative_to(self._real)
+        for target, link in self._links().items():
+            if real.is_relative_to(target):
+                return Path(link) / real.relative_to(target)
+        return None
+
+    def _links(self) -> dict[Path, str]:
+        """Give what the links in this folder lead to: each mount may be one."""
+        stamp = self.stamp()
+        if stamp != self._known_links[0]:
+            links: dict[Path, str] = {}
+            try:
+                for entry in os.scandir(self.path):
+                    if entry.is_symlink():
+                        links.setdefault(Path(os.path.realpath(entry.path)), entry.name)
+            except OSError:
+                pass
+            self._known_links = stamp, links
+        return self._known_links[1]
 
     def stamp(self) -> tuple[int, ...]:
         """Give a value that changes when assets appear or disappear."""

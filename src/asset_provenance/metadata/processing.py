@@ -323,7 +323,7 @@ def _data_process(record: ProcessRecord, name: str, run: Run) -> DataProcess:
             pipeline_name=run.pipeline_name,
             start_date_time=record.start_date_time,
             end_date_time=record.end_date_time,
-            output_path=lineage.common_path(record.outputs),
+            output_path=lineage.common_path(lineage.written_paths(record)),
             output_parameters=_copied(record.results),
             notes=_notes(record, code),
         )

@@ -1,0 +1,272 @@
+"""Which files Python opens, renames and removes while an asset is open.
+
+``open``, ``io.open``, ``os.open`` and their like are replaced while somebody watches, and put back
+afterwards. An audit hook would see more, but could not be removed, and would slow the whole
+program. Libraries that open files in C are told apart in :mod:`asset_provenance.capture.libraries`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from asset_provenance.patching import Patches
+
+__all__ = ["Access", "State", "Watch", "Watching", "saw", "state", "unobserved"]
+
+State = tuple[int, int, int]
+"""Time of the last change, size and number of a file: what changes when it is written to."""
+
+
+class Access:
+    """What was done with a file; plain numbers, since every open comes this way."""
+
+    READ = 1
+    WRITE = 2
+    REPLACE = 6
+    """Written from the beginning: nothing of what was in it is left."""
+    REMOVE = 8
+
+
+Watch = Callable[[str, int, State | None], None]
+"""Told of an absolute path, what was done, and for a file that may yet be changed its state before.
+
+An ``s3://`` URL stands as it is.
+"""
+
+
+class _Told:
+    """Who is told: one for the whole program."""
+
+    watch: Watch | None = None
+    moved: Callable[[str, str], None] | None = None
+
+
+_quiet = threading.local()
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Let what this thread opens meanwhile pass unseen: it is ours, not the user's."""
+    before = getattr(_quiet, "on", False)
+    _quiet.on = True
+    try:
+        yield
+    finally:
+        _quiet.on = before
+
+
+def saw(path: Any, access: int, before: State | None = None) -> None:
+    """Tell that a file has been opened.
+
+    Parameters
+    ----------
+    path
+        As the user gave it; what is no path is passed over.
+    access
+        What was done.
+    before
+        For a file that was opened to be read and changed, its state before; whether it was
+        changed is seen later.
+    """
+    watch = _Told.watch
+    if watch is None or getattr(_quiet, "on", False):
+        return
+    try:
+        text = path if type(path) is str else os.fsdecode(path)
+        if text.startswith("s3://"):
+            watch(text, access, before)
+            return
+        full = text if text.startswith("/") and "/." not in text else os.path.abspath(text)  # noqa: PTH100 - keeps links
+    except (
+        TypeError,
+        ValueError,
+        OSError,
+    ):  # a descriptor, an object; a working folder that is gone
+        return
+    watch(full, access, before)
+
+
+def state(path: Any) -> State | None:
+    """Give the state of a file; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError, TypeError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Watching:
+    """Has somebody told of what Python opens, until it is stopped.
+
+    Parameters
+    ----------
+    watch
+        Told of each file.
+    moved
+        Told of what was renamed: from where, to where.
+    """
+
+    def __init__(self, watch: Watch, moved: Callable[[str, str], None]) -> None:
+        _Told.watch, _Told.moved = watch, moved
+        self.patches = Patches()
+        self._open = builtins.open
+        self._replacement = _opening(self._open)
+        for module, name in _names_of(self._open, (builtins, io)):
+            self.patches.wrap(module, name, lambda _original: self._replacement)
+        self._replace_in_numpy()
+        for make, names in (
+            (_os_opening, ("open",)),
+            (_renaming, ("rename", "replace")),
+            (_linking, ("link", "symlink")),
+            (_removing, ("unlink", "remove")),
+        ):
+            for name in names:
+                original = getattr(os, name)
+                self.patches.wrap(os, name, make)
+                self._support_like(original, getattr(os, name))
+
+    def stop(self) -> None:
+        """Put everything back, also where a module has taken its ``open`` meanwhile."""
+        self.patches.undo()
+        for module, name in _names_of(self._replacement):
+            setattr(module, name, self._open)
+        _Told.watch = _Told.moved = None
+
+    def _support_like(self, original: Any, replacement: Any) -> None:
+        # The standard library asks these sets what a function can do.
+        for name in ("supports_dir_fd", "supports_follow_symlinks"):
+            if original in getattr(os, name):
+                self.patches.wrap(os, name, lambda known: known | {replacement})
+
+    def _replace_in_numpy(self) -> None:
+        # loadtxt and genfromtxt open by a table that numpy filled when it was imported.
+        source = getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None)
+        table = getattr(source, "_file_openers", None)
+        if isinstance(table, dict) and table.get(None) is self._open:
+            self.patches.wrap(
+                source, "_file_openers", lambda known: {**known, None: self._replacement}
+            )
+
+
+def _names_of(function: Any, first: tuple[Any, ...] = ()) -> list[tuple[Any, str]]:
+    """Find the names that modules hold a function by; ``bz2`` and others have one of their own."""
+    found = []
+    for module in dict.fromkeys((*first, *tuple(sys.modules.values()))):
+        names = getattr(module, "__dict__", None)
+        if type(names) is dict:
+            found += [(module, key) for key, value in tuple(names.items()) if value is function]
+    return found
+
+
+def _opening(original: Any) -> Any:
+    def open(  # noqa: A001 - it stands in its place
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Any = None,
+    ) -> Any:
+        if type(mode) is str and "+" in mode and "r" in mode:
+            before = state(file)
+            opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
+            saw(file, Access.READ, before)
+            return opened
+        opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        if type(file) is not int:
+            saw(file, _by_mode(mode))
+        return opened
+
+    return _named_like(open, original)
+
+
+def _by_mode(mode: str) -> int:
+    if "w" in mode or "x" in mode:
+        return Access.REPLACE
+    return Access.WRITE if "a" in mode else Access.READ
+
+
+def _os_opening(original: Any) -> Any:
+    def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: A001
+        is_update = flags & os.O_RDWR and not flags & os.O_TRUNC
+        full = path if dir_fd is None else _inside(dir_fd, path)
+        before = state(full) if is_update or flags & os.O_CREAT else None
+        descriptor: int = original(path, flags, mode, dir_fd=dir_fd)
+        if _Told.watch is not None and not flags & getattr(os, "O_PATH", 0):
+            # A folder is opened to be listed, or to be the base of other paths.
+            if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                _saw_flags(full, flags, before)
+        return descriptor
+
+    return _named_like(open, original)
+
+
+def _saw_flags(path: Any, flags: int, before: State | None) -> None:
+    if flags & os.O_RDWR and not flags & os.O_TRUNC and before is not None:
+        saw(path, Access.READ, before)
+    elif flags & (os.O_WRONLY | os.O_RDWR):
+        replaces = flags & os.O_TRUNC or (flags & os.O_CREAT and before is None)
+        saw(path, Access.REPLACE if replaces else Access.WRITE)
+    else:
+        saw(path, Access.READ)
+
+
+def _inside(dir_fd: int, path: Any) -> Any:
+    """Give the path that one relative to an open folder means."""
+    try:
+        text = os.fsdecode(path)
+        return os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), text)  # noqa: PTH115, PTH118
+    except (OSError, TypeError):
+        return path
+
+
+def _renaming(original: Any) -> Any:
+    def rename(
+        src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
+    ) -> None:
+        original(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        moved = _Told.moved
+        if moved is not None and not getattr(_quiet, "on", False):
+            source = src if src_dir_fd is None else _inside(src_dir_fd, src)
+            target = dst if dst_dir_fd is None else _inside(dst_dir_fd, dst)
+            try:
+                full = [os.path.abspath(os.fsdecode(path)) for path in (source, target)]  # noqa: PTH100
+            except (TypeError, OSError):
+                return
+            moved(*full)
+
+    return _named_like(rename, original)
+
+
+def _linking(original: Any) -> Any:
+    def link(src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
+        original(src, dst, *args, **kwargs)
+        dir_fd = kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))
+        saw(dst if dir_fd is None else _inside(dir_fd, dst), Access.REPLACE)
+
+    return _named_like(link, original)
+
+
+def _removing(original: Any) -> Any:
+    def unlink(path: Any, *, dir_fd: int | None = None) -> None:
+        original(path, dir_fd=dir_fd)
+        saw(path if dir_fd is None else _inside(dir_fd, path), Access.REMOVE)
+
+    return _named_like(unlink, original)
+
+
+def _named_like(replacement: Any, original: Any) -> Any:
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(replacement, name, getattr(original, name))
+    replacement.__wrapped__ = original
+    return replacement

@@ -1,0 +1,157 @@
+"""Which process returned an object that another one is given.
+
+Identity is the evidence, and a number that ``id`` gives is none, since it is used again: objects
+are held by weak references. Plain containers allow none, and count through their contents; those
+of nothing but numbers and texts are held themselves, within narrow bounds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+from weakref import ref
+
+__all__ = ["ATOMIC", "Flows"]
+
+ATOMIC = frozenset({
+    type(None), bool, int, float, complex, str, bytes, range, slice, type, type(...),
+    FunctionType, BuiltinFunctionType, ModuleType,
+})  # fmt: skip
+"""Types whose objects are shared by the interpreter, or by everybody: they say nothing."""
+
+_MOST_ITEMS = 1000
+_MOST_DEPTH = 4
+_MOST_HELD = 64
+_LARGEST_HELD = 16_384
+"""Bytes of one container that is held itself; all of them together take at most a megabyte."""
+
+
+class _Mark(ref[Any]):
+    """A weak reference that knows who returned the object."""
+
+    __slots__ = ("key", "process_id")
+
+    key: int
+    process_id: str
+
+
+class Flows:
+    """The objects that processes of one asset have returned, as long as the user has them."""
+
+    def __init__(self) -> None:
+        self.marks: dict[int, _Mark] = {}
+        """By the number of the object; holds only if the mark still leads to that object."""
+        self._held: OrderedDict[int, tuple[Any, int, str]] = OrderedDict()
+
+    def returned(self, value: Any, process_id: str) -> None:
+        """Take note of what a process returned; the last to return an object counts."""
+        for item in _inside(value):
+            self._note(item, process_id)
+
+    def _note(self, item: Any, process_id: str) -> None:
+        marks = self.marks
+        key = id(item)
+        mark = marks.get(key)
+        if mark is not None and mark() is item:
+            mark.process_id = process_id
+            return
+        try:
+            mark = _Mark(item, self._forget)
+        except TypeError:  # it allows no weak reference
+            self._hold(item, process_id)
+            return
+        mark.key, mark.process_id = key, process_id
+        marks[key] = mark
+
+    def _forget(self, mark: ref[Any]) -> None:
+        key = mark.key  # type: ignore[attr-defined]
+        if self.marks.get(key) is mark:
+            del self.marks[key]
+
+    def _hold(self, item: Any, process_id: str) -> None:
+        held = self._held
+        # One that has grown since may hold what must not live longer for it.
+        for key in [key for key, (value, size, _) in held.items() if len(value) != size]:
+            del held[key]
+        if type(item) not in (list, dict, tuple, set, frozenset) or not item:
+            return
+        if len(item) > _MOST_ITEMS or sys.getsizeof(item) > _LARGEST_HELD:
+            return
+        contents = (*item, *item.values()) if type(item) is dict else tuple(item)
+        if not ATOMIC.issuperset(map(type, contents)):
+            return
+        if sum(map(sys.getsizeof, contents)) > _LARGEST_HELD:
+            return
+        held[id(item)] = (item, len(item), process_id)
+        held.move_to_end(id(item))
+        if len(held) > _MOST_HELD:
+            held.popitem(last=False)
+
+    def returner(self, item: Any) -> str | None:
+        """Give the process that returned this very object."""
+        key = id(item)
+        mark = self.marks.get(key)
+        if mark is not None and mark() is item:
+            return mark.process_id
+        kept = self._held.get(key)
+        return kept[2] if kept is not None and kept[0] is item else None
+
+    def is_of(self, item: Any, process_id: str) -> bool:
+        """Say whether an object is known to be what that process returned."""
+        mark = self.marks.get(id(item))
+        if mark is not None and mark() is item:
+            return mark.process_id == process_id
+        kept = self._held.get(id(item))
+        return kept is not None and kept[0] is item and kept[2] == process_id
+
+    def find(self, values: Iterable[Any]) -> tuple[str, ...]:
+        """Give the processes that returned any of these objects, or of what is inside them."""
+        if not self.marks and not self._held:
+            return ()
+        found = (self.returner(item) for value in values for item in _inside(value))
+        return tuple(dict.fromkeys(one for one in found if one is not None))
+
+    def tags(self, value: Any) -> list[tuple[int, str]]:
+        """Say which of the objects inside a value came from whom, for a copy that is sent on.
+
+        Returns
+        -------
+        list of tuple
+            The place of each such object, and the process that returned it.
+        """
+        found = ((place, self.returner(item)) for place, item in enumerate(_inside(value)))
+        return [(place, one) for place, one in found if one is not None]
+
+    def tag(self, value: Any, tags: Iterable[tuple[int, str]]) -> None:
+        """Take note of who returned the objects inside a copy, as :meth:`tags` told it."""
+        known = dict(tags)
+        if known:
+            for place, item in enumerate(_inside(value)):
+                if place in known:
+                    self._note(item, known[place])
+
+
+def _inside(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Give an object, and what plain containers hold; read with the methods of the built-in types."""
+    kind = type(value)
+    if kind in ATOMIC:
+        return
+    yield value
+    if depth >= _MOST_DEPTH:
+        return
+    items: Iterable[Any]
+    if issubclass(kind, dict):
+        items = dict.values(value)
+    elif issubclass(kind, tuple):
+        items = tuple.__iter__(value)
+    elif issubclass(kind, list):
+        items = list.__iter__(value)
+    else:
+        return
+    # A copy: another thread may change it meanwhile.
+    for item in list(islice(items, _MOST_ITEMS)):
+        yield from _inside(item, depth + 1)

@@ -1,0 +1,48 @@
+"""What happens while an asset is open is seen by hooks, and they vanish when the last one closes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asset_provenance.capture import libraries
+from asset_provenance.capture.files import State, Watching
+from asset_provenance.recorder import innermost, recorder_of
+
+if TYPE_CHECKING:
+    from asset_provenance.recorder import Recorder
+
+__all__ = ["begin", "end"]
+
+_observed: list[Recorder] = []
+_watching: Watching | None = None
+
+
+def begin(recorder: Recorder) -> None:
+    """See what happens for an asset that opens."""
+    global _watching  # noqa: PLW0603 - a program has one set of hooks
+    _observed.append(recorder)
+    if _watching is None:
+        _watching = Watching(_saw, _moved)
+        libraries.watch(_watching.patches)
+
+
+def end(recorder: Recorder) -> None:
+    """Let everything be as it was, once the last asset closes."""
+    global _watching  # noqa: PLW0603
+    if recorder in _observed:
+        _observed.remove(recorder)
+    if not _observed and _watching is not None:
+        _watching.stop()
+        _watching = None
+
+
+def _saw(path: str, access: int, before: State | None) -> None:
+    process = innermost()
+    if process is not None:
+        recorder_of(process).saw(process, path, access, before)
+
+
+def _moved(source: str, target: str) -> None:
+    process = innermost()
+    if process is not None:
+        recorder_of(process).files.moved(process, source, target)

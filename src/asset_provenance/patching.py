@@ -1,0 +1,91 @@
+"""What is replaced in the running program while an asset is open, and put back afterwards."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+__all__ = ["Patches"]
+
+_log = logging.getLogger("asset_provenance")
+
+_MISSING = object()
+_waiting: dict[str, list[Callable[[ModuleType], None]]] = {}
+"""By module, what the open patches want done with it; kept here, since wrapt forgets no hook."""
+
+
+class Patches:
+    """Replacements of attributes that are put back together, in reverse order."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[Any, str, Any, Any]] = []
+        self._hooks: list[tuple[str, Callable[[ModuleType], None]]] = []
+
+    def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Replace an attribute of a module or class by what ``make`` makes of it.
+
+        Parameters
+        ----------
+        owner, name
+            Whose attribute; nothing happens where there is none of that name, since libraries
+            differ from version to version.
+        make
+            Given what the attribute holds (of a class, as its dictionary has it), gives what
+            takes its place.
+        """
+        present = getattr(owner, name, _MISSING)
+        if present is _MISSING:
+            return
+        own = vars(owner).get(name, _MISSING)
+        replacement = make(present if own is _MISSING else own)
+        setattr(owner, name, replacement)
+        self._done.append((owner, name, own, replacement))
+
+    def when_imported(self, module: str, hook: Callable[[ModuleType], None]) -> None:
+        """Have a module patched: now, if it is loaded, else as soon as it is.
+
+        A hook that fails costs what it would have seen, and never the import.
+        """
+        if module not in _waiting:
+            _waiting[module] = []
+            wrapt.register_post_import_hook(_imported, module)
+        _waiting[module].append(hook)
+        self._hooks.append((module, hook))
+        loaded = sys.modules.get(module)
+        if loaded is not None:
+            _run(hook, loaded)
+
+    def undo(self) -> None:
+        """Put everything back, but for what somebody else has replaced since."""
+        for module, hook in self._hooks:
+            _waiting[module].remove(hook)
+        self._hooks.clear()
+        while self._done:
+            owner, name, own, replacement = self._done.pop()
+            if vars(owner).get(name, _MISSING) is not replacement:
+                continue
+            if own is _MISSING:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
+
+
+def _imported(module: ModuleType) -> None:
+    for hook in tuple(_waiting.get(module.__name__, ())):
+        _run(hook, module)
+
+
+def _run(hook: Callable[[ModuleType], None], module: ModuleType) -> None:
+    try:
+        hook(module)
+    except Exception as error:  # noqa: BLE001 - a library may be of any version
+        _log.warning(
+            "files that %s opens will not be seen (%s); declare them with inputs= and outputs=",
+            module.__name__,
+            type(error).__name__,
+        )
