@@ -28,7 +28,13 @@ from asset_provenance.metadata.processing import (
 from asset_provenance.metadata.writer import FileToWrite
 from asset_provenance.plan import Plan, describe, reserve_name
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
-from asset_provenance.runinputs import given_refs, inputs_and_facts, stage_files, tell_use
+from asset_provenance.runinputs import (
+    given_refs,
+    inputs_and_facts,
+    stage_files,
+    tell_unread,
+    tell_use,
+)
 
 __all__ = ["AssembledSet", "assemble", "write"]
 
@@ -127,8 +133,9 @@ def assemble(
             stages=stages,
         )
         if plan.inputs is not None:
-            told = [*used, *given_refs(new)]
-            tell_use(plan, inputs, told, stages, built.read_by_stages, is_block=is_block)
+            tell_use(plan, inputs, [*used, *given_refs(new)], stages)
+        told = [*built.read_by_stages, *given_refs(new)]
+        tell_unread(plan, [block, *records], told, folders)
         quality = inheritance.merged_quality_control(inherited)
     except ValueError as error:
         raise AssemblyError("the metadata would not be valid:", [str(error)]) from error

@@ -136,7 +136,7 @@ class Flows:
 
 
 def _inside(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Give an object, and what plain containers hold; read with the methods of the built-in types."""
+    """Give an object, and what plain containers hold; no method of a user's class is called."""
     kind = type(value)
     if kind in ATOMIC:
         return

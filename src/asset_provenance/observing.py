@@ -1,4 +1,4 @@
-"""What happens while an asset is open is seen by hooks, and they vanish when the last one closes."""
+"""What an open asset sees is seen by hooks, which vanish when the last asset closes."""
 
 from __future__ import annotations
 

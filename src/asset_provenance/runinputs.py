@@ -15,9 +15,9 @@ from asset_provenance.metadata.inputs import InputAsset
 from asset_provenance.metadata.intake import find_left, loose_in
 from asset_provenance.metadata.processing import StageFiles
 from asset_provenance.plan import Plan, judge, single_assets
-from asset_provenance.records import InputRef
+from asset_provenance.records import InputRef, ProcessRecord
 
-__all__ = ["given_refs", "inputs_and_facts", "stage_files", "tell_use"]
+__all__ = ["given_refs", "inputs_and_facts", "stage_files", "tell_unread", "tell_use"]
 
 _log = logging.getLogger("asset_provenance")
 
@@ -111,25 +111,50 @@ def tell_use(
     inputs: Sequence[InputAsset],
     used: Iterable[InputRef],
     stages: Iterable[StageFiles],
-    read_by_stages: Sequence[InputRef],
-    *,
-    is_block: bool,
 ) -> None:
-    """Warn where what was declared and what was used are not the same."""
+    """Warn of what was used and not declared, where the inputs were."""
     of_stages = {stage.name for stage in stages} - {asset.name for asset in inputs}
     seen = [(ref, None) for ref in used if ref.name not in of_stages]
     declared = {asset.ref.identity for asset in inputs}
-    references = plan.reference_names
     singles = {ref.identity for ref, _ in single_assets(plan, seen)}
-    for name in sorted(singles - declared - references):
+    for name in sorted(singles - declared - plan.reference_names):
         _log.warning(
             "asset %s was used, but is neither among the inputs nor the reference inputs", name
         )
-    # The block's own process has all that was declared.
-    read = singles | {ref.identity for ref in read_by_stages} | {ref.name for ref in read_by_stages}
-    for name in () if is_block else sorted(declared - read):
+
+
+def tell_unread(
+    plan: Plan,
+    records: Sequence[ProcessRecord],
+    read: Iterable[InputRef],
+    folders: Mapping[str, Path],
+) -> None:
+    """Warn of what was declared, by the asset or a process, and that nothing was seen to read.
+
+    Parameters
+    ----------
+    plan
+        Knows what the asset declared.
+    records
+        All processes, the block's own among them.
+    read
+        What earlier stages, or processes that the script wrote down itself, say they read.
+    folders
+        Where inputs were found, by name. What lies on no disk of this machine cannot be seen.
+    """
+    seen = {name for record in records for name in record.observed}
+    seen |= {name for ref in read for name in (ref.identity, ref.name) if name}
+    places = [folders[name] for name in seen if name in folders]
+    declared = [(asset.ref, asset.folder) for asset in plan.inputs or ()]
+    declared += single_assets(plan, [(ref, None) for ref in plan.references])
+    of_processes = [ref for record in records for ref in record.inputs]
+    declared += single_assets(plan, [(ref, folders.get(ref.name or "")) for ref in of_processes])
+    for name, folder in {ref.identity: folder for ref, folder in declared}.items():
+        # One asset can lie inside another.
+        if name in seen or folder is None or any(place.is_relative_to(folder) for place in places):
+            continue
         _log.warning(
-            "input %s was declared, but no process says that it used it: give the process "
-            "inputs=..., or the path as an argument",
+            "input %s was declared, but nothing was seen to read it: take it out, if it was not "
+            "used (what ran elsewhere, or opens files in ways of its own, cannot be seen)",
             name,
         )

@@ -104,9 +104,7 @@ class _Steps:
         self._execution.end(how, at=self._last)
 
 
-def _delegate(
-    steps: _Steps, inner: Any, *, gives: bool = False
-) -> Generator[Any, Any, Any]:
+def _delegate(steps: _Steps, inner: Any, *, gives: bool = False) -> Generator[Any, Any, Any]:
     """Run an iterator as ``yield from`` does, each step inside the process."""
     advance, argument = inner.send, None
     while True:

@@ -735,7 +735,7 @@ def test_results_never_go_into_an_input(raw: Path) -> None:
 def test_an_input_that_no_process_used_is_told(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
     with DerivedAsset("tuning", inputs=raw, **PEOPLE):
         double(1)
-    assert f"input {RAW} was declared, but no process says that it used it" in caplog.text
+    assert f"input {RAW} was declared, but nothing was seen to read it" in caplog.text
 
 
 def test_a_base_name_is_refused_where_the_raw_root_gives_the_name(raw: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from asset_provenance import ProcessRecord, StorageError
 from asset_provenance.journal import Journal, read_entries
-from asset_provenance.records import AssetRecord, ProcessStatus
+from asset_provenance.records import RECORD_VERSION, AssetRecord, ProcessStatus
 
 RECORD = ProcessRecord(
     id="x",
@@ -46,7 +46,7 @@ def test_every_line_is_readable_when_its_method_returns() -> None:
     (path,) = journal.folder.glob("*.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["asset", "start", "end", "close"]
-    assert lines[0]["version"] == 1
+    assert lines[0]["version"] == RECORD_VERSION
     assert lines[-1]["reason"] == "failed"
 
 

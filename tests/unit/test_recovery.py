@@ -521,7 +521,7 @@ def test_lines_that_a_power_cut_left_empty_are_told_and_left_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"version": 99}, "its record is of version 99, and this asset-provenance reads version 1"),
+        ({"version": 99}, "its record is of version 99, and this asset-provenance reads version 2"),
         ({"version": None}, "its record is of version None"),
         ({"unknown": 1}, "its record of the run is damaged"),
         ({"creation_time": 5}, "its record of the run is damaged"),

@@ -1,0 +1,568 @@
+"""What a process opens and writes is seen, with nothing declared."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import io
+import logging
+import os
+import pickle
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asset_provenance import DerivedAsset, track_process
+from asset_provenance.capture.files import Access, saw
+from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, processes, read_json, write_json
+
+RESULTS = Path("results")
+ATLAS = "atlas_2026-01-01_00-00-00"
+
+
+@pytest.fixture
+def raw(data_root: Path) -> Path:
+    folder = make_asset(data_root)
+    (folder / "units").mkdir()
+    (folder / "units/a.txt").write_text("1 2 3\n")
+    return folder
+
+
+def asset(**options: Any) -> DerivedAsset:
+    return DerivedAsset("test", **PEOPLE, **options)
+
+
+def plain(**options: Any) -> DerivedAsset:
+    return DerivedAsset("test", inputs=(), base_name="b", **FACTS, **PEOPLE, **options)
+
+
+def inputs(name: str) -> list[str]:
+    data = processes(RESULTS)[name]["code"]["input_data"]
+    return [item["name"] for item in data or ()]
+
+
+def output(name: str) -> str | None:
+    return processes(RESULTS)[name]["output_path"]  # type: ignore[no-any-return]
+
+
+@track_process
+def run(function: Any) -> Any:
+    return function()
+
+
+@track_process
+def second(function: Any) -> Any:
+    return function()
+
+
+# Inputs
+
+
+def test_a_capsule_main_needs_no_more_than_its_label(raw: Path) -> None:
+    with asset():
+        (raw / "units/a.txt").read_text()
+        Path("results/out.txt").write_text("x")
+    described = read_json(RESULTS / "data_description.json")
+    assert described["source_data"] == [RAW]
+    assert described["name"].startswith(f"{RAW}_test_")
+    assert inputs("test") == [RAW]
+    assert output("test") == "out.txt"
+    assert (RESULTS / "subject.json").read_bytes() == (raw / "subject.json").read_bytes()
+
+
+def _os_open(path: Path) -> None:
+    os.close(os.open(path, os.O_RDONLY))
+
+
+def _dir_fd(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.close(os.open(path.name, os.O_RDONLY, dir_fd=folder))
+    os.close(folder)
+
+
+def _bytes(path: Path) -> None:
+    open(os.fsencode(path)).close()
+
+
+def _update(path: Path) -> None:
+    open(path, "r+").close()
+
+
+def _copy(path: Path) -> None:
+    shutil.copy(path, "elsewhere.txt")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: open(path).close(),
+        lambda path: io.open(path).close(),
+        lambda path: path.read_bytes(),
+        _os_open,
+        _dir_fd,
+        _bytes,
+        _update,
+        _copy,
+    ],
+)
+def test_however_python_opens_a_file_its_asset_is_an_input(raw: Path, read: Any) -> None:
+    with asset():
+        run(lambda: read(raw / "units/a.txt"))
+    assert inputs("run") == [RAW]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda path: os.listdir(path),
+        lambda path: list(path.rglob("*")),
+        lambda path: os.stat(path / "subject.json"),
+        lambda path: (path / "subject.json").exists(),
+        lambda path: pytest.raises(FileNotFoundError, open, path / "none.txt"),
+        lambda path: os.close(os.open(path, os.O_RDONLY)),
+    ],
+)
+def test_to_look_is_not_to_read(data_root: Path, raw: Path, look: Any) -> None:
+    make_asset(data_root, "ecephys_900101_2026-04-02_18-30-05")
+    with asset():
+        run(lambda: look(data_root / "ecephys_900101_2026-04-02_18-30-05"))
+        second((raw / "units/a.txt").read_text)
+    assert inputs("run") == []
+    assert read_json(RESULTS / "data_description.json")["source_data"] == [RAW]
+
+
+def test_the_innermost_process_has_read_it(raw: Path) -> None:
+    @track_process
+    def outer() -> None:
+        run((raw / "units/a.txt").read_text)
+
+    with asset():
+        outer()
+    assert inputs("run") == [RAW]
+    assert inputs("outer") == []
+
+
+def test_the_name_is_the_assets_own_not_that_of_its_mount(data_root: Path) -> None:
+    folder = make_asset(data_root, mount="mount")
+    with asset():
+        run((folder / "subject.json").read_text)
+    assert inputs("run") == [RAW]
+
+
+def test_the_working_folder_may_change(raw: Path) -> None:
+    with asset():
+        before = Path.cwd()
+        os.chdir(raw / "units")
+        run(lambda: open("a.txt").close())
+        os.chdir(before)
+    assert inputs("run") == [RAW]
+
+
+@pytest.mark.parametrize("through", ["link", "real"])
+def test_the_data_root_and_what_is_in_it_may_be_links(tmp_path: Path, through: str) -> None:
+    folder = make_asset(tmp_path / "store", mount="0123-uuid")
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "mnt/recording").symlink_to(folder)
+    (tmp_path / "chain").symlink_to(tmp_path / "mnt")
+    Path("data").symlink_to(tmp_path / "chain")
+    opened = Path("data/recording/subject.json")
+    with asset():
+        run((opened if through == "link" else opened.resolve()).read_text)
+    assert inputs("run") == [RAW]
+
+
+def test_a_link_to_a_file_of_an_asset_is_that_asset(raw: Path) -> None:
+    Path("scratch").mkdir()
+    Path("scratch/link.txt").symlink_to(raw / "units/a.txt")
+    with asset():
+        run(Path("scratch/link.txt").read_text)
+    assert inputs("run") == [RAW]
+
+
+def test_an_asset_that_appears_during_the_run_is_seen(data_root: Path) -> None:
+    with asset():
+        folder = make_asset(data_root)
+        run((folder / "subject.json").read_text)
+    assert inputs("run") == [RAW]
+
+
+def test_names_may_have_spaces_and_bytes_that_are_no_text(raw: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(raw) + b"/a \xff name"))
+    odd.write_text("1")
+    with asset():
+        run(odd.read_text)
+        run(lambda: Path(os.fsdecode(b"results/out \xff")).write_text("x"))
+    assert inputs("run") == [RAW]
+    assert output("run_1") == "out \\xff"
+
+
+def test_an_atlas_that_is_read_is_no_source(data_root: Path, raw: Path) -> None:
+    (data_root / ATLAS).mkdir()
+    (data_root / ATLAS / "labels.txt").write_text("x")
+    with asset():
+        run((raw / "units/a.txt").read_text)
+        second((data_root / ATLAS / "labels.txt").read_text)
+    assert inputs("second") == [ATLAS]
+    assert read_json(RESULTS / "data_description.json")["source_data"] == [RAW]
+
+
+def test_what_was_declared_and_not_read_is_recorded_and_told(
+    data_root: Path, raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data_root / ATLAS).mkdir()
+
+    @track_process(inputs=ATLAS)
+    def fit() -> None:
+        (raw / "units/a.txt").read_text()
+
+    with asset(inputs=raw):
+        fit()
+    assert inputs("fit") == [ATLAS, RAW]
+    assert f"input {ATLAS} was declared, but nothing was seen to read it" in caplog.text
+    assert f"input {RAW} was declared, but" not in caplog.text
+
+
+def test_what_was_read_and_not_declared_is_recorded_and_told(
+    data_root: Path, raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data_root / ATLAS).mkdir()
+    labels = data_root / ATLAS / "labels.txt"
+    labels.write_text("x")
+    with asset(inputs=raw):
+        run(lambda: [path.read_text() for path in (raw / "units/a.txt", labels)])
+    assert inputs("run") == [RAW, ATLAS]
+    assert f"asset {ATLAS} was used, but is neither among the inputs" in caplog.text
+
+
+def test_what_we_read_ourselves_is_not_the_users(raw: Path) -> None:
+    @track_process(inputs=RAW)
+    def fit() -> None: ...
+
+    with asset(inputs=raw) as opened:
+        fit()
+    assert [record.observed for record in opened.records] == [()]
+
+
+def test_an_s3_url_gives_the_name_and_the_url() -> None:
+    with plain():
+        run(lambda: saw(f"s3://aind-open-data/{RAW}/a.nwb", Access.READ))
+    (item,) = processes(RESULTS)["run"]["code"]["input_data"]
+    assert (item["name"], item["url"]) == (RAW, f"s3://aind-open-data/{RAW}")
+
+
+# Outputs
+
+
+def add(name: str) -> Any:
+    def function() -> None:
+        with open(f"results/{name}", "a") as file:
+            file.write("x")
+
+    return function
+
+
+def _rename(path: Path) -> None:
+    Path("part").write_text("x")
+    os.replace("part", path)
+
+
+def _rename_inside(path: Path) -> None:
+    path.with_suffix(".part").write_text("x")
+    path.with_suffix(".part").rename(path)
+
+
+def _copied(path: Path) -> None:
+    Path("source").write_text("x")
+    shutil.copyfile("source", path)
+
+
+def _moved(path: Path) -> None:
+    Path("source").write_text("x")
+    shutil.move("source", path)
+
+
+def _low_level(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("x"),
+        lambda path: open(path, "a").close(),
+        lambda path: open(path, "x").close(),
+        lambda path: path.touch(),
+        lambda path: path.symlink_to("/nowhere"),
+        _low_level,
+        _rename,
+        _rename_inside,
+        _copied,
+        _moved,
+    ],
+)
+def test_however_a_file_comes_to_be_it_is_the_output(write: Any) -> None:
+    with plain():
+        run(lambda: write(Path("results/out.txt")))
+    assert output("run") == "out.txt"
+
+
+def test_several_files_are_their_common_folder() -> None:
+    def write() -> None:
+        Path("results/fit/plots").mkdir(parents=True)
+        Path("results/fit/a.csv").write_text("x")
+        Path("results/fit/plots/b.png").write_text("x")
+
+    with plain():
+        run(write)
+    assert output("run") == "fit"
+
+
+def test_a_folder_that_is_renamed_into_place_is_the_output() -> None:
+    def write() -> None:
+        Path("results/tmp").mkdir()
+        Path("results/tmp/a.csv").write_text("x")
+        Path("results/tmp").rename("results/final")
+
+    with plain():
+        run(write)
+        second(Path("results/final/a.csv").read_text)
+    assert output("run") == "final/a.csv"
+    assert graph(RESULTS)["second"] == ["run"]
+
+
+def test_a_folder_from_elsewhere_is_an_output_as_a_whole() -> None:
+    def write() -> None:
+        Path("work").mkdir()
+        Path("work/a.csv").write_text("x")
+        Path("work").rename("results/final")
+
+    with plain():
+        run(write)
+        second(Path("results/final/a.csv").read_text)
+    assert output("run") == "final"
+    assert graph(RESULTS)["second"] == ["run"]
+
+
+def test_what_is_gone_again_is_no_output() -> None:
+    def write() -> None:
+        Path("results/lock").write_text("x")
+        Path("results/kept.txt").write_text("x")
+        os.unlink("results/lock")
+
+    with plain():
+        run(write)
+    assert output("run") == "kept.txt"
+
+
+@pytest.mark.parametrize(("content", "expected"), [("yz", "a.txt"), ("", None)])
+def test_a_file_opened_for_both_is_an_output_when_it_changed(
+    content: str, expected: str | None
+) -> None:
+    Path("results").mkdir()
+    Path("results/a.txt").write_text("before")
+
+    def update() -> None:
+        with open("results/a.txt", "r+") as file:
+            file.write(content)
+
+    with plain():
+        run(update)
+    assert output("run") == expected
+
+
+def test_two_processes_that_write_to_one_place_are_both_recorded() -> None:
+    with plain():
+        run(add("log.txt"))
+        second(add("log.txt"))
+    assert output("run") == output("second") == "log.txt"
+
+
+def test_very_many_files_are_told_by_their_folder() -> None:
+    def write() -> None:
+        for chunk in range(5_000):
+            Path(f"results/image.zarr/{chunk % 50}").mkdir(parents=True, exist_ok=True)
+            Path(f"results/image.zarr/{chunk % 50}/{chunk}").write_bytes(b"x")
+
+    with plain() as opened:
+        run(write)
+        second(Path("results/image.zarr/7/7").read_bytes)
+    assert output("run") == "image.zarr"
+    assert len(opened.records[0].written_files) <= 2_000
+    assert graph(RESULTS)["second"] == ["run"]
+
+
+# Edges
+
+
+def write(name: str, text: str = "x") -> Any:
+    return lambda: Path("results", name).write_text(text)
+
+
+def read(name: str) -> Any:
+    return Path("results", name).read_text
+
+
+def test_who_reads_what_another_wrote_depends_on_it() -> None:
+    with plain():
+        run(write("a.txt"))
+        run(write("b.txt"))
+        second(read("b.txt"))
+    assert graph(RESULTS) == {"run": [], "run_1": [], "second": ["run_1"]}
+
+
+def test_who_replaced_a_file_is_followed_and_not_who_wrote_it_before() -> None:
+    with plain():
+        run(write("a.txt"))
+        run(write("a.txt"))
+        second(read("a.txt"))
+    assert graph(RESULTS)["second"] == ["run_1"]
+
+
+def test_who_added_to_a_file_is_followed_beside_who_wrote_it() -> None:
+    with plain():
+        run(write("a.txt"))
+        run(add("a.txt"))
+        second(read("a.txt"))
+    assert graph(RESULTS)["second"] == ["run", "run_1"]
+
+
+def test_its_own_output_and_its_parents_give_no_edge() -> None:
+    @track_process
+    def outer() -> None:
+        write("a.txt")()
+        run(read("a.txt"))
+        write("b.txt")()
+        read("b.txt")()
+
+    with plain():
+        outer()
+    assert graph(RESULTS) == {"outer": ["run"], "run": []}
+
+
+def test_reading_before_it_was_written_gives_no_edge() -> None:
+    Path("results").mkdir()
+    Path("results/a.txt").write_text("old")
+    with plain():
+        second(read("a.txt"))
+        run(write("a.txt"))
+    assert graph(RESULTS) == {"second": [], "run": []}
+
+
+def test_what_was_declared_and_could_not_be_seen_still_gives_an_edge() -> None:
+    @track_process(outputs="unseen")
+    def tool() -> None:
+        # As a program would that nobody can see.
+        Path("results/unseen").mkdir()
+
+    Path("results").mkdir()
+    with plain():
+        tool()
+        saw(os.path.abspath("results/unseen/file"), Access.READ)
+        second(lambda: saw(os.path.abspath("results/unseen/file"), Access.READ))
+    assert graph(RESULTS)["second"] == ["tool"]
+
+
+# The program as a whole
+
+
+def test_every_hook_vanishes_when_the_last_asset_closes() -> None:
+    import bz2
+    import tarfile
+
+    functions = [os.open, os.rename, os.replace, os.link, os.symlink, os.unlink, os.remove]
+    before = [builtins.open, io.open, bz2._builtin_open, tarfile.bltn_open, *functions]  # type: ignore[attr-defined]
+    sets = os.supports_dir_fd, os.supports_follow_symlinks
+    with plain():
+        with plain(output_dir="other"):
+            pass
+        assert builtins.open is not before[0]
+        assert {os.open, os.unlink} <= os.supports_dir_fd
+        sys.modules.pop("this_module_takes_open", None)
+        Path("this_module_takes_open.py").write_text("from builtins import open as mine\n")
+        sys.path.insert(0, os.getcwd())
+        import this_module_takes_open  # type: ignore[import-not-found]
+
+        sys.path.pop(0)
+    functions = [os.open, os.rename, os.replace, os.link, os.symlink, os.unlink, os.remove]
+    after = [builtins.open, io.open, bz2._builtin_open, tarfile.bltn_open, *functions]  # type: ignore[attr-defined]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert this_module_takes_open.mine is builtins.open
+    assert sets == (os.supports_dir_fd, os.supports_follow_symlinks)
+
+
+def test_open_is_as_it_was_for_whoever_looks_at_it() -> None:
+    import inspect
+
+    signature = inspect.signature(open)
+    with plain():
+        assert inspect.signature(open) == signature
+        assert pickle.loads(pickle.dumps(open)) is open
+        assert copy.deepcopy(open) is open
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            open("nowhere")
+        with pytest.raises(TypeError):
+            open()  # type: ignore[call-overload]
+        with pytest.raises(ValueError, match="mode"):
+            open("x", "q")
+
+
+def test_a_working_folder_that_is_gone_breaks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    with plain():
+        before = os.getcwd()
+        os.chdir(tmp_path / "gone")
+        os.rmdir(tmp_path / "gone")
+        with pytest.raises(FileNotFoundError):
+            open("x")
+        os.chdir(before)
+
+
+def test_many_threads_may_open_at_once(raw: Path) -> None:
+    def work() -> None:
+        for number in range(200):
+            Path(f"results/{threading.get_ident()}-{number}").write_text("x")
+            (raw / "units/a.txt").read_text()
+
+    with asset() as opened:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert inputs("test") == [RAW]
+    assert opened.records == ()
+
+
+def test_an_input_that_only_the_block_read_is_a_source_of_the_asset(raw: Path) -> None:
+    with asset():
+        text = (raw / "units/a.txt").read_text()
+        run(lambda: text)
+    assert read_json(RESULTS / "data_description.json")["source_data"] == [RAW]
+
+
+def test_a_described_asset_inside_another_is_the_one_that_was_read(
+    raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = raw / "derived"
+    make_asset(inner.parent, f"{RAW}_sorted_2026-05-01_00-00-00", mount="derived")
+    with asset(inputs=raw), caplog.at_level(logging.WARNING):
+        run((inner / "subject.json").read_text)
+    assert inputs("run") == [f"{RAW}_sorted_2026-05-01_00-00-00"]
+    assert f"input {RAW} was declared, but nothing" not in caplog.text
+
+
+def test_a_description_that_comes_later_is_believed_from_then_on(data_root: Path) -> None:
+    folder = data_root / "mount"
+    folder.mkdir()
+    (folder / "a.txt").write_text("x")
+    with asset():
+        run((folder / "a.txt").read_text)
+        write_json(folder / "data_description.json", {})
+        shutil.rmtree(folder)
+        make_asset(data_root, mount="mount")
+        second((folder / "subject.json").read_text)
+    assert inputs("second") == [RAW]
