@@ -6,10 +6,11 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from asset_provenance.assetrefs import asset_ref
-from asset_provenance.capture.files import Access, State, state, unobserved
+from asset_provenance.capture.files import Access, State, look_again, state, unobserved
 from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.records import InputRef, ProcessRecord, valid_text
 
@@ -22,7 +23,9 @@ __all__ = ["FileUse", "ProcessFiles", "with_files"]
 _MOST_PATHS = 2000
 """Of one process, so many files are told apart; beyond, whole folders stand for theirs."""
 _MOST_FOLDERS = 4096
-_DATA, _OUTPUT, _OUTSIDE = range(3)
+_MOST_ENTRIES = 10_000
+_DATA, _OUTPUT, _OUTSIDE, _LINKS = range(4)
+"""Where a folder is: the last is outside, and holds links, which may lead anywhere."""
 
 
 @dataclass(slots=True)
@@ -44,11 +47,12 @@ class ProcessFiles:
     read: dict[str, float] = field(default_factory=dict)
     written: dict[str, float] = field(default_factory=dict)
     follows: dict[str, None] = field(default_factory=dict)
-    known_folders: set[str] = field(default_factory=set)
-    """Folders of data assets that it has read from already: the usual case, and quick."""
+    known_folders: dict[str, ResolvedInput] = field(default_factory=dict)
+    """Folders that it has read from already, and the data asset of each: the usual case."""
     doubtful: dict[str, tuple[str, State]] = field(default_factory=dict)
     """Files that it may yet change: their full path, and their state before."""
     _whole: set[str] = field(default_factory=set)
+    _limit: int = _MOST_PATHS
 
     def note(self, used: dict[str, float], path: str, now: float) -> str:
         """Take note of a path; give it, or the folder that stands for it."""
@@ -59,8 +63,10 @@ class ProcessFiles:
                     path = f"{folder}/"
                     break
         used[path] = now
-        if len(used) > _MOST_PATHS:
+        if len(used) > self._limit:
             self._gather(used)
+            # Files that lie in the output folder itself have no folder that would say anything.
+            self._limit = max(_MOST_PATHS, 2 * len(used))
         return path
 
     def _gather(self, used: dict[str, float]) -> None:
@@ -88,41 +94,66 @@ class FileUse:
     def __init__(self, resolver: InputResolver, output_dir: str) -> None:
         self._resolver = resolver
         self._roots = tuple(dict.fromkeys((output_dir, os.path.realpath(output_dir))))
-        self._places: dict[str, tuple[int, str]] = {}
+        self._places: dict[str, tuple[int, str, str]] = {}
         self._writers: dict[str, tuple[str, ...]] = {}
         self.lock = threading.RLock()
         self.found: list[ResolvedInput] = []
         """Inputs that were seen since the list was last taken."""
 
-    def saw(self, process: ActiveProcess, path: str, access: int, before: State | None) -> None:
-        """Take note of a file that a process opened, wrote or removed."""
+    def saw(self, process: ActiveProcess, path: str, access: int, before: State | None) -> bool:
+        """Take note of a file that a process opened, wrote or removed.
+
+        Returns
+        -------
+        bool
+            Whether other files that it reads in the same folder would say nothing new.
+        """
         folder = path.rpartition("/")[0]
         files = process._files
         if folder in files.known_folders:
-            return
+            return True
         if path.startswith("s3://"):
             self._saw_asset(process, asset_ref(None, path), access)
-            return
-        kind, inside = self._place(folder)
+            return False
+        kind, inside, _ = self._place(folder)
         if kind == _OUTSIDE:
+            if access == Access.LINK:
+                self._places[folder] = (_LINKS, "", "")
+            return access == Access.READ
+        if kind == _LINKS:
             target = _link_target(path)
             if target is None:
-                return
+                return False
             path, folder = target, target.rpartition("/")[0]
-            kind, inside = self._place(folder)
+            kind, inside, _ = self._place(folder)
         if kind == _OUTPUT:
             name = path.rpartition("/")[2]
             relative = valid_text(f"{inside}/{name}" if inside else name)
             self._saw_output(process, relative, path, access, before)
         elif kind == _DATA and access & Access.READ:
             with unobserved():
-                found = self._resolver.of_path(path)
+                found = self._asset_of(files, folder, path)
             if found is not None and found.ref is not None:
-                self.found.append(found)
                 self._saw_asset(process, found.ref, access)
                 # A loose file is an asset of its own, and its folder says nothing.
                 if found.folder is not None:
-                    files.known_folders.add(folder)
+                    files.known_folders[folder] = found
+                    return True
+        return False
+
+    def _asset_of(self, files: ProcessFiles, folder: str, path: str) -> ResolvedInput | None:
+        # A folder belongs where the one around it does, unless it has a description of its own.
+        around = files.known_folders.get(folder.rpartition("/")[0])
+        if around is not None and not self._resolver.is_described(folder):
+            return around
+        found = self._resolver.of_path(path)
+        if found is not None:
+            self.found.append(found)
+            top = str(found.folder)
+            while folder.startswith(f"{top}/"):
+                folder = folder.rpartition("/")[0]
+                files.known_folders[folder] = found
+        return found
 
     def _saw_asset(self, process: ActiveProcess, ref: InputRef, access: int) -> None:
         if access & Access.READ and ref.name:
@@ -203,29 +234,53 @@ class FileUse:
 
     def _relative(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
-        kind, inside = self._place(folder)
+        kind, inside, _ = self._place(folder)
         if kind != _OUTPUT:
             return None
         return valid_text(f"{inside}/{name}" if inside else name)
 
-    def _place(self, folder: str) -> tuple[int, str]:
+    def _place(self, folder: str) -> tuple[int, str, str]:
         place = self._places.get(folder)
         if place is None:
             if len(self._places) > _MOST_FOLDERS:
                 self._places.clear()
-            place = self._places[folder] = self._find_place(folder)
+            with unobserved():
+                place = self._places[folder] = self._find_place(folder)
         return place
 
-    def _find_place(self, folder: str) -> tuple[int, str]:
-        with unobserved():
+    def look_again(self) -> None:
+        """Look anew where folders are: one more of them may be an asset."""
+        self._places.clear()
+        look_again()
+
+    def _find_place(self, folder: str) -> tuple[int, str, str]:
+        """Give what kind of folder it is, its path below the output folder, and without links."""
+        parent, _, name = folder.rpartition("/")
+        around = self._places.get(parent)
+        if around is not None and around[2] and not os.path.islink(folder):  # noqa: PTH114
+            real = f"{around[2]}/{name}"
+        else:
             real = os.path.realpath(folder)
-            for root in self._roots:
-                for path in (folder, real):
-                    if path == root or path.startswith(f"{root}/"):
-                        inside = path[len(root) + 1 :]
-                        is_ours = inside.split("/")[0] == JOURNAL_FOLDER
-                        return (_OUTSIDE, "") if is_ours else (_OUTPUT, inside)
-            return (_DATA, "") if self._resolver.may_hold_inputs(folder) else (_OUTSIDE, "")
+        for root in self._roots:
+            for path in (folder, real):
+                if path == root or path.startswith(f"{root}/"):
+                    inside = path[len(root) + 1 :]
+                    is_ours = inside.split("/")[0] == JOURNAL_FOLDER
+                    return (_OUTSIDE if is_ours else _OUTPUT, inside, real)
+        for root in self._resolver.roots():
+            for path in (folder, real):
+                if path == root or path.startswith(f"{root}/"):
+                    return _DATA, "", real
+        return _LINKS if _holds_links(folder) else _OUTSIDE, "", real
+
+
+def _holds_links(folder: str) -> bool:
+    try:
+        with os.scandir(folder or "/") as entries:
+            found = list(islice(entries, _MOST_ENTRIES))
+    except OSError:
+        return False
+    return len(found) == _MOST_ENTRIES or any(entry.is_symlink() for entry in found)
 
 
 def _link_target(path: str) -> str | None:

@@ -21,11 +21,13 @@ __all__ = [
     "JsonValue",
     "ProcessRecord",
     "ProcessStatus",
+    "ResourceRecord",
     "asset_from_json",
     "code_from_json",
     "inputs_from_json",
     "printable",
     "process_from_json",
+    "resource_from_json",
     "to_json",
     "valid_text",
 ]
@@ -208,6 +210,47 @@ class AssetRecord:
     user: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ResourceRecord:
+    """What a process ran on, and what the program used of it meanwhile, children included.
+
+    A point of a series is the seconds since the process began, and a value that holds for the
+    time since the point before.
+
+    Parameters
+    ----------
+    os, architecture, cpu
+        Of the machine, as it calls them.
+    cpu_cores, ram
+        As many processors and bytes as the program may use, which in a container are fewer than
+        the machine has.
+    gpu
+        The names of the GPUs that it may use.
+    cpu_usage
+        In percent: 100 is one processor that works all the time.
+    ram_usage
+        Bytes of resident memory, summed over the processes; what several share counts for each.
+    gpu_usage
+        In percent: 100 is one GPU that works all the time.
+    gpu_memory
+        The most bytes of GPU memory that were used at a time.
+    gpu_is_whole
+        Whether the last two are of the whole GPU, since its driver does not tell whose they are.
+    """
+
+    os: str
+    architecture: str
+    cpu: str | None = None
+    cpu_cores: int | None = None
+    ram: int | None = None
+    gpu: str | None = None
+    cpu_usage: tuple[tuple[float, float], ...] = ()
+    ram_usage: tuple[tuple[float, float], ...] = ()
+    gpu_usage: tuple[tuple[float, float], ...] = ()
+    gpu_memory: int | None = None
+    gpu_is_whole: bool = False
+
+
 def valid_text(text: str) -> str:
     """Give text that every file can hold: of names that are no UTF-8, the bytes written out."""
     if text.isascii():
@@ -241,7 +284,9 @@ def to_json(record: InputRef | CodeRecord | ProcessRecord | AssetRecord) -> dict
     result: dict[str, JsonValue] = {}
     for item in dataclasses.fields(record):
         value = getattr(record, item.name)
-        if value is None or value == item.default or value == {}:
+        if value is None or value == item.default:
+            continue
+        if item.default_factory is not dataclasses.MISSING and value == item.default_factory():
             continue
         result[item.name] = _plain(value)
     return result
@@ -305,6 +350,21 @@ def inputs_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[InputRef, ...]
     return tuple(
         InputRef(**{**item, "assets": inputs_from_json(item.get("assets", []))}) for item in items
     )
+
+
+def resource_from_json(data: Mapping[str, Any]) -> ResourceRecord:
+    """Read back what :func:`to_json` made of a :class:`ResourceRecord`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the data are not of that form.
+    """
+    fields = dict(data)
+    for name in ("cpu_usage", "ram_usage", "gpu_usage"):
+        if name in fields:
+            fields[name] = tuple((float(at), float(value)) for at, value in fields[name])
+    return ResourceRecord(**fields)
 
 
 def asset_from_json(data: Mapping[str, Any]) -> AssetRecord:

@@ -1,6 +1,7 @@
 """Which code ran: from settings, the git work tree, or the installed distribution.
 
-The modules ``git``, ``gitfiles``, ``distributions`` and ``given_code`` are its helpers.
+The modules ``git``, ``gitfiles``, ``distributions``, ``given_code`` and ``notebook`` are its
+helpers.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from asset_provenance.capture.distributions import (
 from asset_provenance.capture.git import Git, WorkTree
 from asset_provenance.capture.gitfiles import find_root
 from asset_provenance.capture.given_code import version_or_commit
+from asset_provenance.capture.notebook import is_cell, notebook_file
 from asset_provenance.records import CodeRecord, printable
 from asset_provenance.redaction import clean_url
 
@@ -45,6 +47,9 @@ _LONGEST_COMMIT = 60  # in the metadata; a longer one (SHA-256 repositories) is 
 
 _MADE_AT_RUN_TIME = (
     "this code was given at run time (interactively, in a notebook or by exec), not in a file"
+)
+_IN_CELLS = (
+    "this code was given in cells of the notebook, whose file may hold another state of them"
 )
 
 
@@ -88,6 +93,12 @@ class CodeIdentifier:
     ) -> None:
         self._code_url = clean_url(code_url) if code_url else None
         self._code_version = code_version or None
+        self.options = {
+            "code_url": self._code_url,
+            "code_version": self._code_version,
+            "save_patch": save_patch,
+        }
+        """What another process of the operating system needs to find code likewise."""
         self._git = Git(save_patch=save_patch, timeout=timeout)
         self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
@@ -132,8 +143,8 @@ class CodeIdentifier:
         Parameters
         ----------
         path
-            The file. The name that Python gives to code without a file (``<stdin>``) is
-            taken for the main script, or the working folder.
+            The file. The name that Python gives to code without a file (``<stdin>``, a cell) is
+            taken for the main script, the notebook, or the working folder.
         """
         with contextlib.suppress(OSError):  # there may be no working folder any more
             path = os.path.abspath(path)  # noqa: PTH100 - of a name that need not be a file
@@ -146,8 +157,8 @@ class CodeIdentifier:
         return record
 
     def of_main(self) -> CodeRecord | None:
-        """Tell which code the program's main script belongs to; None where there is no script."""
-        path = getattr(sys.modules.get("__main__"), "__file__", None)
+        """Tell which code the main script or notebook belongs to; None where none is known."""
+        path = notebook_file() or getattr(sys.modules.get("__main__"), "__file__", None)
         return self.of_file(path) if isinstance(path, str) and _is_source(path) else None
 
     @property
@@ -179,9 +190,9 @@ class CodeIdentifier:
 
     def _identify(self, path: str) -> CodeRecord:
         try:
-            if not _is_source(path):
+            if not _is_source(path) or is_cell(path):
                 record = self.of_main() or self._of_folder(os.getcwd())  # noqa: PTH109
-                return _with_note(record, _MADE_AT_RUN_TIME)
+                return _with_note(record, _IN_CELLS if notebook_file() else _MADE_AT_RUN_TIME)
             owner = self._distributions.owner(path)
             if owner is not None:
                 return self._finish(self._of_distribution(*owner))

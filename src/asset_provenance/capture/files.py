@@ -15,11 +15,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from asset_provenance.patching import Patches
 
-__all__ = ["Access", "State", "Watch", "Watching", "saw", "state", "unobserved"]
+__all__ = ["Access", "State", "Watch", "Watching", "look_again", "saw", "state", "unobserved"]
 
 State = tuple[int, int, int]
 """Time of the last change, size and number of a file: what changes when it is written to."""
@@ -33,12 +33,15 @@ class Access:
     REPLACE = 6
     """Written from the beginning: nothing of what was in it is left."""
     REMOVE = 8
+    LINK = 22
+    """A link has been made, which may lead anywhere."""
 
 
-Watch = Callable[[str, int, State | None], None]
+Watch = Callable[[str, int, State | None], bool]
 """Told of an absolute path, what was done, and for a file that may yet be changed its state before.
 
-An ``s3://`` URL stands as it is.
+An ``s3://`` URL stands as it is. Gives whether other files that the same process reads in that
+folder need not be told.
 """
 
 
@@ -47,6 +50,9 @@ class _Told:
 
     watch: Watch | None = None
     moved: Callable[[str, str], None] | None = None
+    here: Callable[[], Any] = bool
+    passed: ClassVar[dict[str, Any]] = {}
+    """Folders, as they are named in calls, and for whom what is read in them is known already."""
 
 
 _quiet = threading.local()
@@ -63,7 +69,12 @@ def unobserved() -> Iterator[None]:
         _quiet.on = before
 
 
-def saw(path: Any, access: int, before: State | None = None) -> None:
+def look_again() -> None:
+    """Be told of every file again: who is here, or where, is not who or where it was."""
+    _Told.passed.clear()
+
+
+def saw(path: Any, access: int, before: State | None = None) -> bool:
     """Tell that a file has been opened.
 
     Parameters
@@ -75,23 +86,27 @@ def saw(path: Any, access: int, before: State | None = None) -> None:
     before
         For a file that was opened to be read and changed, its state before; whether it was
         changed is seen later.
+
+    Returns
+    -------
+    bool
+        Whether other files that are read in the same folder need not be told.
     """
     watch = _Told.watch
     if watch is None or getattr(_quiet, "on", False):
-        return
+        return False
     try:
         text = path if type(path) is str else os.fsdecode(path)
         if text.startswith("s3://"):
-            watch(text, access, before)
-            return
+            return watch(text, access, before)
         full = text if text.startswith("/") and "/." not in text else os.path.abspath(text)  # noqa: PTH100 - keeps links
     except (
         TypeError,
         ValueError,
         OSError,
     ):  # a descriptor, an object; a working folder that is gone
-        return
-    watch(full, access, before)
+        return False
+    return watch(full, access, before)
 
 
 def state(path: Any) -> State | None:
@@ -112,10 +127,15 @@ class Watching:
         Told of each file.
     moved
         Told of what was renamed: from where, to where.
+    here
+        Gives who is running now, by which it is known whether a folder is known.
     """
 
-    def __init__(self, watch: Watch, moved: Callable[[str, str], None]) -> None:
-        _Told.watch, _Told.moved = watch, moved
+    def __init__(
+        self, watch: Watch, moved: Callable[[str, str], None], here: Callable[[], Any] = bool
+    ) -> None:
+        _Told.watch, _Told.moved, _Told.here = watch, moved, here
+        look_again()
         self.patches = Patches()
         self._open = builtins.open
         self._replacement = _opening(self._open)
@@ -127,6 +147,7 @@ class Watching:
             (_renaming, ("rename", "replace")),
             (_linking, ("link", "symlink")),
             (_removing, ("unlink", "remove")),
+            (_going, ("chdir", "fchdir")),
         ):
             for name in names:
                 original = getattr(os, name)
@@ -139,6 +160,7 @@ class Watching:
         for module, name in _names_of(self._replacement):
             setattr(module, name, self._open)
         _Told.watch = _Told.moved = None
+        look_again()
 
     def _support_like(self, original: Any, replacement: Any) -> None:
         # The standard library asks these sets what a function can do.
@@ -166,7 +188,13 @@ def _names_of(function: Any, first: tuple[Any, ...] = ()) -> list[tuple[Any, str
     return found
 
 
+_MISSING = object()
+_MOST_PASSED = 4096
+
+
 def _opening(original: Any) -> Any:
+    passed = _Told.passed
+
     def open(  # noqa: A001 - it stands in its place
         file: Any,
         mode: str = "r",
@@ -183,11 +211,29 @@ def _opening(original: Any) -> Any:
             saw(file, Access.READ, before)
             return opened
         opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        if type(file) is not int:
+        if type(file) is int:
+            return opened
+        # Programs read many files of few folders, and this is on the way of every one of them.
+        if mode == "r" or mode == "rb":  # noqa: PLR1714 - a tuple takes longer
+            text = file if type(file) is str else _text(file)
+            folder = text.rpartition("/")[0]
+            here = _Told.here()
+            if passed.get(folder, _MISSING) is not here and saw(text, Access.READ):
+                if len(passed) > _MOST_PASSED:
+                    passed.clear()
+                passed[folder] = here
+        else:
             saw(file, _by_mode(mode))
         return opened
 
     return _named_like(open, original)
+
+
+def _text(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        return ""
 
 
 def _by_mode(mode: str) -> int:
@@ -202,10 +248,10 @@ def _os_opening(original: Any) -> Any:
         full = path if dir_fd is None else _inside(dir_fd, path)
         before = state(full) if is_update or flags & os.O_CREAT else None
         descriptor: int = original(path, flags, mode, dir_fd=dir_fd)
-        if _Told.watch is not None and not flags & getattr(os, "O_PATH", 0):
-            # A folder is opened to be listed, or to be the base of other paths.
-            if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                _saw_flags(full, flags, before)
+        is_open = _Told.watch is not None and not flags & getattr(os, "O_PATH", 0)
+        # A folder is opened to be listed, or to be the base of other paths.
+        if is_open and not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            _saw_flags(full, flags, before)
         return descriptor
 
     return _named_like(open, original)
@@ -251,10 +297,19 @@ def _renaming(original: Any) -> Any:
 def _linking(original: Any) -> Any:
     def link(src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
         original(src, dst, *args, **kwargs)
+        look_again()
         dir_fd = kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))
-        saw(dst if dir_fd is None else _inside(dir_fd, dst), Access.REPLACE)
+        saw(dst if dir_fd is None else _inside(dir_fd, dst), Access.LINK)
 
     return _named_like(link, original)
+
+
+def _going(original: Any) -> Any:
+    def go(path: Any) -> None:
+        original(path)
+        look_again()
+
+    return _named_like(go, original)
 
 
 def _removing(original: Any) -> Any:

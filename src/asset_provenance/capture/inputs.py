@@ -83,6 +83,10 @@ class InputResolver:
         """Take a folder as an asset's, wherever it lies: paths inside it belong to that asset."""
         self._outside[folder] = None
 
+    def known(self) -> list[Path]:
+        """Give the folders that :meth:`know` was told of."""
+        return list(self._outside)
+
     def known_names(self) -> list[str]:
         """Give the names of the assets and folders below the data root."""
         folders = [folder.name for folder in _folders(self._data_root.path)]
@@ -100,6 +104,7 @@ class InputResolver:
         Paths below the output folder do not count: as an argument they say nothing of whether the
         process reads there or writes.
         """
+        known: set[Path] = set()
         for value in arguments.values():
             candidates: Iterable[Any] = (value,)
             # By type: asking a user's object for its class could run code of theirs.
@@ -107,13 +112,13 @@ class InputResolver:
                 candidates = list(value[:_MOST_ITEMS])
             for candidate in candidates:
                 try:
-                    found = self._find_path(candidate)
+                    found = self._find_path(candidate, known)
                 except Exception:  # noqa: BLE001, S112 - an argument that cannot be read is no path
                     continue
                 if found is not None:
                     yield found
 
-    def _find_path(self, value: Any) -> ResolvedInput | None:
+    def _find_path(self, value: Any, known: set[Path]) -> ResolvedInput | None:
         if issubclass(type(value), str):
             if "/" not in value or len(value) > _LONGEST_PATH or "\0" in value:
                 return None
@@ -125,14 +130,28 @@ class InputResolver:
         else:
             return None
         path = Path(os.path.abspath(text))
+        if path.parent in known and os.path.isfile(path):
+            return None  # a list of files has many of one folder
         if self._output_dir.relative(path) is not None or not self._is_of_an_asset(path):
             return None
-        return self._place(path) if os.path.exists(path) else None
+        if not os.path.exists(path):
+            return None
+        found = self._place(path)
+        if found.folder is not None and path != found.folder:
+            known.add(path.parent)
+        return found
 
-    def may_hold_inputs(self, folder: str) -> bool:
-        """Say whether files in a folder belong to data assets: it is the data root, or inside."""
-        path = Path(folder)
-        return self._data_root.relative(path) is not None or self._is_of_an_asset(path)
+    def roots(self) -> list[str]:
+        """Give the folders in which files belong to data assets, by each way that leads there."""
+        found = [*self._data_root.roots()]
+        for folder in tuple(self._outside):
+            found += [str(folder), os.path.realpath(folder)]
+        return list(dict.fromkeys(found))
+
+    @staticmethod
+    def is_described(folder: str) -> bool:
+        """Say whether a folder is a data asset by a description of its own."""
+        return os.path.isfile(f"{folder}/{file_name(DATA_DESCRIPTION)}")
 
     def of_path(self, path: str) -> ResolvedInput | None:
         """Give the asset that a file belongs to; None for one that belongs to none."""
@@ -256,6 +275,10 @@ class _Root:
             if real.is_relative_to(target):
                 return Path(link) / real.relative_to(target)
         return None
+
+    def roots(self) -> list[str]:
+        """Give the folder by each way that leads to it, or into it."""
+        return [str(self.path), str(self._real), *map(str, self._links())]
 
     def _links(self) -> dict[Path, str]:
         """Give what the links in this folder lead to: each mount may be one."""

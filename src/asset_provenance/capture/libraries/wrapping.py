@@ -1,25 +1,41 @@
-"""Make what takes the place of a library's function or class, and tells what files it opened."""
+"""Make what takes the place of a library's function, and tells what files it opened."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import pickle
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import wrapt
 
 from asset_provenance.capture.files import Access, State, saw, state
+from asset_provenance.patching import Patches
 
-__all__ = ["Tell", "argument", "paths_in", "telling", "telling_class", "telling_paths"]
+__all__ = [
+    "Tell",
+    "argument",
+    "paths_in",
+    "replace_everywhere",
+    "telling",
+    "telling_paths",
+]
 
 Tell = Callable[[Any], None]
 """Told of what the function returned, once it has."""
 
 
 class _BoundTelling(wrapt.BoundFunctionWrapper[..., Any]):
+    def __copy__(self) -> Any:
+        return self.__wrapped__
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.deepcopy(self.__wrapped__, memo)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
 
@@ -40,7 +56,7 @@ class _Telling(wrapt.FunctionWrapper[..., Any]):
 
 
 def _by_name(replacement: Any) -> Any:
-    # As functions and classes are pickled; pickle itself would ask that the name hold this very
+    # As functions are pickled; pickle itself would ask that the name hold this very
     # object, which it does no more when the asset has closed. Functions in C name no module.
     name = replacement.__qualname__
     module = replacement.__module__ or pickle.whichmodule(replacement, name)  # type: ignore[attr-defined]
@@ -132,49 +148,29 @@ def paths_in(given: Any) -> Iterator[Any]:
             yield from paths_in(one)
 
 
-class _TellingClass(wrapt.ObjectProxy[Any]):
-    """A class that cannot be changed itself, since it is C: calls make one that tells."""
-
-    def __init__(self, original: Any, replacement: Any) -> None:
-        super().__init__(original)
-        self._self_replacement = replacement
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._self_replacement(*args, **kwargs)
-
-    def __mro_entries__(self, bases: Any) -> tuple[Any, ...]:
-        return (self._self_replacement,)
-
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, self.__wrapped__)
-
-    def __subclasscheck__(self, subclass: Any) -> bool:
-        return issubclass(getattr(subclass, "__wrapped__", subclass), self.__wrapped__)
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return _by_name(self)
-
-
-def telling_class(
-    original: type, methods: Mapping[str, Callable[[Any, Any, Any], Tell | None]]
-) -> Any:
-    """Stand in for a class written in C, whose own methods cannot be replaced.
+def replace_everywhere(
+    patches: Patches, module: Any, makes: Mapping[str, Callable[[Any], Any]]
+) -> None:
+    """Replace functions of a module also where others hold them by ``from module import name``.
 
     Parameters
     ----------
-    original
-        The class. Its instances, and subclasses of what stands in for it, stay instances and
-        subclasses of it.
-    methods
-        By name of a method (``__init__``, too): who looks at its calls, as for :func:`telling`.
+    patches
+        What puts them back.
+    module
+        Whose functions.
+    makes
+        By name of the function, which may not exist: gives what takes its place.
     """
-    body = {name: telling(getattr(original, name), look) for name, look in methods.items()}
-    body |= {"__module__": original.__module__, "__qualname__": original.__qualname__}
-    body["__doc__"] = original.__doc__
-    return _TellingClass(original, type(original.__name__, (original,), body))
+    replacements = {}
+    for name, make in makes.items():
+        original = getattr(module, name, None)
+        if original is not None:
+            replacements[id(original)] = make(original)
+    for holder in dict.fromkeys((module, *tuple(sys.modules.values()))):
+        names = getattr(holder, "__dict__", None)
+        if type(names) is not dict:
+            continue
+        for key, value in tuple(names.items()):
+            if id(value) in replacements:
+                patches.wrap(holder, key, lambda held: replacements[id(held)])

@@ -1,0 +1,349 @@
+"""What a program uses while it runs: real children that work and hold memory, forks and faults."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from asset_provenance.capture.files import Watching
+from asset_provenance.capture.resources import MOST_POINTS, Sampler
+from asset_provenance.records import ResourceRecord, resource_from_json, to_json
+
+LONG = 20.0
+"""What is asked for: the end may lie ahead, so that no test waits for it."""
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture
+def sampler() -> Iterator[Sampler]:
+    running = Sampler()
+    running.start()
+    yield running
+    running.stop()
+
+
+def seen(sampler: Sampler, start: float) -> ResourceRecord:
+    record = sampler.slice(start, start + LONG)
+    assert record is not None
+    return record
+
+
+def work(seconds: float, *, hold: int = 0) -> subprocess.Popen[bytes]:
+    code = f"""
+        import time
+        held = bytearray({hold})
+        end = time.process_time() + {seconds}
+        while time.process_time() < end: pass
+    """
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+
+
+def cpu_seconds(record: ResourceRecord, start: float = 0.0) -> float:
+    """Add up what the series says: percent of one core, for the time since the point before."""
+    before, total = start, 0.0
+    for at, percent in record.cpu_usage:
+        total += percent / 100 * (at - before)
+        before = at
+    return total
+
+
+def ours() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "asset-provenance"]
+
+
+def wait_for_look(sampler: Sampler) -> None:
+    """Wait until it has looked once more; among many processes it does so less often."""
+    now = time.monotonic()
+    while time.monotonic() < now + 20:
+        record = sampler.slice(now, now + LONG)
+        if record is not None and record.ram_usage:
+            return
+        time.sleep(0.02)
+    pytest.fail("it did not look")
+
+
+def wait_for_thread() -> None:
+    end = time.monotonic() + 5
+    while not ours() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert ours()
+
+
+def test_what_children_use_counts_and_so_does_what_they_hold(sampler: Sampler) -> None:
+    wait_for_look(sampler)
+    start = time.monotonic()
+    child = work(1.0, hold=200 * 2**20)
+    child.wait()
+    wait_for_look(sampler)
+
+    record = seen(sampler, start)
+
+    assert 0.9 < cpu_seconds(record) < 1.7
+    assert max(size for _, size in record.ram_usage) > 200 * 2**20
+    assert record.ram_usage[-1][1] < max(size for _, size in record.ram_usage) - 150 * 2**20
+    assert all(0 <= at <= LONG for at, _ in record.cpu_usage)
+
+
+def test_children_that_came_and_went_between_two_looks_are_not_missed(sampler: Sampler) -> None:
+    wait_for_look(sampler)
+    start = time.monotonic()
+    for _ in range(8):
+        work(0.1).wait()
+    wait_for_look(sampler)
+
+    assert cpu_seconds(seen(sampler, start)) > 0.7
+
+
+def test_a_child_that_is_killed_or_left_by_its_parent_costs_nothing(sampler: Sampler) -> None:
+    wait_for_look(sampler)
+    start = time.monotonic()
+    killed = work(30)
+    code = """
+        import os, subprocess, sys, time
+        subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+        time.sleep(1.3)
+        os._exit(0)
+    """
+    orphan = "import time; end = time.time() + 1.8\nwhile time.time() < end: pass"
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code), orphan], check=True)
+    time.sleep(0.3)
+    killed.kill()
+    killed.wait()
+    wait_for_look(sampler)
+
+    record = seen(sampler, start)
+
+    assert len(record.cpu_usage) >= 2
+    # What left with its own time hides nothing of what the others used meanwhile.
+    assert all(percent > 10 for _, percent in record.cpu_usage[:3])
+
+
+def test_a_process_under_ten_seconds_has_the_machine_and_no_series(sampler: Sampler) -> None:
+    wait_for_look(sampler)
+    now = time.monotonic()
+
+    record = sampler.slice(now - 9.9, now)
+
+    assert record is not None
+    assert record.cpu_cores
+    assert record.ram
+    assert (record.cpu_usage, record.ram_usage, record.gpu_usage) == ((), (), ())
+
+
+def test_a_long_run_has_a_hundred_points_of_each_series() -> None:
+    sampler = Sampler()
+    for second in range(30_000):
+        value = 777.0 if second == 12_345 else 50.0
+        sampler._cpu_usage.add(second - 1, second, value)
+        sampler._ram_usage.add(second - 1, second, value)
+
+    record = sampler.slice(100, 29_000)
+
+    assert record is not None
+    for series in (record.cpu_usage, record.ram_usage):
+        assert len(series) == MOST_POINTS
+        assert max(series, key=lambda point: point[1]) == (12_245.0, 777.0)
+
+
+def test_a_record_is_the_same_when_it_is_read_back(sampler: Sampler) -> None:
+    start = time.monotonic() - 0.1
+    wait_for_look(sampler)
+    wait_for_look(sampler)
+    record = seen(sampler, start)
+
+    assert record.cpu_usage
+    assert resource_from_json(to_json(record)) == record  # type: ignore[arg-type]
+    assert pickle.loads(pickle.dumps(record)) == record
+
+
+def test_its_own_reading_of_files_is_not_taken_for_the_users() -> None:
+    opened: list[str] = []
+    watching = Watching(lambda path, _access, _before: opened.append(path), lambda *_: None)
+    sampler = Sampler()
+    try:
+        sampler.start()
+        wait_for_look(sampler)
+    finally:
+        sampler.stop()
+        watching.stop()
+
+    assert opened == []
+
+
+def test_when_it_is_stopped_nothing_of_it_is_left() -> None:
+    before = {name: getattr(os, name, None) for name in ("fork", "forkpty")}
+    first, second = Sampler(), Sampler()
+    first.start()
+    second.start()
+    first.stop()
+    wait_for_thread()
+    second.stop()
+    second.stop()
+
+    assert not ours()
+    assert {name: getattr(os, name, None) for name in before} == before
+    assert second.slice(0, 5) is not None
+
+
+@needs_fork
+def test_after_a_fork_the_parent_goes_on_looking_without_being_asked(sampler: Sampler) -> None:
+    wait_for_look(sampler)
+    start = time.monotonic()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    wait_for_look(sampler)
+    wait_for_look(sampler)
+
+    assert len(seen(sampler, start).cpu_usage) >= 2
+
+
+@needs_fork
+def test_after_a_fork_that_nobody_told_of_it_goes_on_when_it_is_asked(sampler: Sampler) -> None:
+    wait_for_look(sampler)
+    child = os.fork.__wrapped__()  # type: ignore[attr-defined] # as by a function of C
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not ours()
+
+    sampler.resume()
+
+    wait_for_look(sampler)
+
+
+@needs_fork
+def test_a_child_does_not_look_at_itself(sampler: Sampler) -> None:
+    wait_for_thread()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        told = f"{len(os.listdir('/proc/self/task'))} {len(ours())} {sampler.slice(0, 100)}"
+        inner = Sampler()
+        inner.stop()
+        sampler.stop()
+        os.write(write, told.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        assert file.read() == "1 0 None"
+    wait_for_thread()
+
+
+FORKING = """
+import os
+counts = set()
+# Hooks run in reverse: this one sees what is left when ours has run.
+os.register_at_fork(before=lambda: counts.add(len(os.listdir("/proc/self/task"))))
+
+import subprocess, threading
+from multiprocessing import get_context
+from asset_provenance.capture.resources import Sampler
+
+def nothing(): pass
+
+if __name__ == "__main__":
+    sampler = Sampler()
+    sampler.start()
+    for _ in range(100):
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        subprocess.run(["true"], preexec_fn=nothing, check=True)
+    for _ in range(3):
+        process = get_context("fork").Process(target=nothing)
+        process.start()
+        process.join()
+    names = [one.name for one in threading.enumerate()]
+    sampler.stop()
+    print(counts, names.count("asset-provenance"))
+"""
+
+
+@needs_fork
+def test_two_hundred_forks_meet_no_thread_of_ours_and_are_not_slow(tmp_path: Path) -> None:
+    script = tmp_path / "forking.py"
+    script.write_text(FORKING)
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout == "{1} 1\n"
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwait"), reason="needs sigwait")
+def test_a_signal_that_the_user_waits_for_still_reaches_him() -> None:
+    code = """
+        import os, signal, time
+        from asset_provenance.capture.resources import Sampler
+        sampler = Sampler()
+        sampler.start()
+        time.sleep(0.3)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.1)
+        print(signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_where_no_thread_can_be_had_there_is_the_machine_only(tmp_path: Path) -> None:
+    code = """
+        import resource, threading, time
+        from asset_provenance.capture.resources import Sampler
+        threading.stack_size(1 << 40)
+        sampler = Sampler()
+        sampler.start()
+        sampler.resume()
+        record = sampler.slice(0, 20)
+        sampler.stop()
+        print(record.ram > 0, record.cpu_usage)
+    """
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "True ()\n", done.stderr
+
+
+def test_it_looks_less_often_where_looking_costs_much() -> None:
+    children = [subprocess.Popen(["sleep", "60"]) for _ in range(150)]
+    try:
+        sampler = Sampler()
+        time.sleep(0.3)
+        me = psutil.Process()
+        sampler.start()
+        time.sleep(0.5)  # psutil is imported meanwhile
+        before = sum(me.cpu_times()[:2])
+        time.sleep(3)
+        spent = sum(me.cpu_times()[:2]) - before
+        sampler.stop()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+    assert spent < 3 * 0.02 + 0.02  # of one core, and a tick of its clock
