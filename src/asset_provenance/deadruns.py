@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from asset_provenance.corefiles import JOURNAL_FOLDER, MANIFEST, parse_json, read_bytes
 from asset_provenance.errors import StorageError

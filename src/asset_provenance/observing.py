@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from asset_provenance.capture import libraries
 from asset_provenance.capture.files import State, Watching
-from asset_provenance.recorder import innermost, recorder_of
+from asset_provenance.recorder import context, innermost, recorder_of
 
 if TYPE_CHECKING:
     from asset_provenance.recorder import Recorder
@@ -22,13 +22,21 @@ def begin(recorder: Recorder) -> None:
     global _watching  # noqa: PLW0603 - a program has one set of hooks
     _observed.append(recorder)
     if _watching is None:
-        _watching = Watching(_saw, _moved)
+        _watching = Watching(_saw, _moved, context.get)
         libraries.watch(_watching.patches)
+        # They record in their turn, so they come after the recorder.
+        from asset_provenance.engines import processes  # noqa: PLC0415
+
+        processes.watch(_watching.patches)
 
 
 def end(recorder: Recorder) -> None:
     """Let everything be as it was, once the last asset closes."""
     global _watching  # noqa: PLW0603
+    if recorder in _observed:
+        from asset_provenance.engines import processes  # noqa: PLC0415 - as above
+
+        processes.look()
     if recorder in _observed:
         _observed.remove(recorder)
     if not _observed and _watching is not None:
@@ -36,10 +44,9 @@ def end(recorder: Recorder) -> None:
         _watching = None
 
 
-def _saw(path: str, access: int, before: State | None) -> None:
+def _saw(path: str, access: int, before: State | None) -> bool:
     process = innermost()
-    if process is not None:
-        recorder_of(process).saw(process, path, access, before)
+    return process is not None and recorder_of(process).saw(process, path, access, before)
 
 
 def _moved(source: str, target: str) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from asset_provenance.capture.files import unobserved
+from asset_provenance.capture.files import look_again, unobserved
+from asset_provenance.capture.memory import out_of_memory_kills
 from asset_provenance.errors import UsageError
-from asset_provenance.fileuse import FileUse
+from asset_provenance.fileuse import FileUse, ProcessFiles, with_files
 from asset_provenance.flows import Flows
 from asset_provenance.process import (
     IDLE_PROCESS,
@@ -22,7 +23,7 @@ from asset_provenance.process import (
     Start,
     redacted,
 )
-from asset_provenance.records import JsonValue, ProcessRecord
+from asset_provenance.records import JsonValue, ProcessRecord, ResourceRecord
 
 if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
@@ -42,6 +43,8 @@ __all__ = [
     "recorder_of",
 ]
 
+_STANDING = Start(name="", process_type="Analysis", stage="Analysis")
+
 open_recorders: list[Recorder] = []
 """The assets open in this program, innermost last; empty means that nothing is recorded."""
 
@@ -59,9 +62,13 @@ class Recorder:
     resolver, identifier, journal
         Where references, code and records go.
     block
-        The process that the block as a whole is.
+        The process that the block as a whole is; None in a process of the operating system that
+        joins the asset.
     max_repeats
         So many calls of one function are a process each.
+    stands_for
+        In one that joins: the id of the process that stands for the block, which another has begun
+        and ends.
     """
 
     def __init__(
@@ -72,13 +79,16 @@ class Recorder:
         resolver: InputResolver,
         identifier: CodeIdentifier,
         journal: Journal,
-        block: Start,
+        block: Start | None,
         max_repeats: int,
+        stands_for: str = "",
     ) -> None:
         self.output_dir = output_dir
         self.identifier = identifier
         self.journal = journal
         self.lock = threading.RLock()
+        self.usage: Callable[[float, float], ResourceRecord | None] | None = None
+        """Gives what the program used between two times of the monotonic clock."""
         self.process_id = os.getpid()
         self.is_nested = False
         self._thread = 0
@@ -94,12 +104,19 @@ class Recorder:
         self._open: dict[str, ActiveProcess] = {}
         self._count = 0
         self.max_repeats = max_repeats
+        self._kills = out_of_memory_kills()
         self._calls: dict[object, int] = {}
         self._repeats: dict[str, Repeat] = {}
         self.files = FileUse(resolver, str(output_dir))
         self.flows = Flows()
+        self._foreign: list[tuple[ActiveProcess, ProcessRecord]] = []
+        self._foreign_ids: set[str] = set()
         journal.counts = self._repeated
+        journal.seen = self._seen
         journal.history = self._all_records
+        if block is None:
+            self.block = self.stand_in(stands_for)
+            return
         self.block = ActiveProcess(self, None, block)
         self._open[self.block._record.id] = self.block
         self._journal_start(self.block)
@@ -152,6 +169,7 @@ class Recorder:
             name = found.ref.name
             if name not in self._folders:
                 self._folders[name] = found.folder
+                self.files.look_again()
                 self.journal.input_folder(name, found.folder)
 
     def output_path(self, path: str | os.PathLike[str]) -> str:
@@ -221,13 +239,16 @@ class Recorder:
 
     def saw(
         self, process: ActiveProcess, path: str, access: int, before: State | None = None
-    ) -> None:
-        """Take note of a file that a process opened."""
+    ) -> bool:
+        """Take note of a file that a process opened; see :meth:`FileUse.saw`."""
         if process._ended:
-            return
-        self.files.saw(process, path, access, before)
+            return False
+        is_known = self.files.saw(process, path, access, before)
+        if self._foreign_ids and process._record.id in self._foreign_ids:
+            self.journal.later()
         while self.files.found:
             self._remember(self.files.found.pop())
+        return is_known
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
         for repeats in process._repeats.values():
@@ -235,11 +256,21 @@ class Recorder:
                 if self._repeats.pop(repeat.process._record.id, None) is not None:
                     self.files.settle(repeat.process)
                     self._close(repeat.process, repeat.record())
+        record = self._with_resources(record, process._monotonic)
         del self._open[record.id]
         process._end(record)
+        look_again()
+        if record.id in self._foreign_ids:
+            return  # it is another's to end
         if process is not self.block:
             self._records.append(record)
         self.journal.end(record)
+
+    def _with_resources(self, record: ProcessRecord, start: float) -> ProcessRecord:
+        if self.usage is None or record.end_date_time is None:
+            return record
+        taken = (record.end_date_time - record.start_date_time).total_seconds()
+        return replace(record, resources=self.usage(start, start + taken))
 
     def count_call(self, call: object) -> int:
         """Count a call of a function; give how many came before."""
@@ -289,10 +320,32 @@ class Recorder:
                 if process is not self.block and process._record.id not in self._repeats:
                     self.end(process, running)
             self.end(self.block, how)
-            known = {record.id for record in self._records}
-            others = self.journal.of_other_writers()
-            self._records += [record for record in others if record.id not in known]
+            self._take_in_others()
         return self.block._record
+
+    def _take_in_others(self) -> None:
+        """Take in what other processes of the operating system have recorded."""
+        paths = self.journal.paths_of_others()
+        if not paths:
+            return
+        # Only where there were workers.
+        from asset_provenance import folding, workers  # noqa: PLC0415
+
+        written = [workers.read(path) for path in paths]
+        for name, folder in workers.folders(paths).items():
+            self._folders.setdefault(name, folder)
+        found = workers.records_of(written, self.journal.exits, memory_was_short=self._was_short())
+        began, known = self.block._monotonic, self.block._record.start_date_time
+        found = [
+            self._with_resources(one, began + (one.start_date_time - known).total_seconds())
+            for one in found
+        ]
+        records = workers.with_seen([self.block._record, *self._records, *found], written)
+        self.block._record, *self._records = folding.fold(records, self.max_repeats)
+
+    def _was_short(self) -> bool:
+        kills = out_of_memory_kills()
+        return kills > self._kills
 
     def open(self) -> Token[ActiveProcess | None]:
         """Make this the innermost open asset, and its block the innermost process."""
@@ -305,14 +358,76 @@ class Recorder:
         open_recorders.append(self)
         return enter(self.block)
 
+    def stand_in(self, process_id: str) -> ActiveProcess:
+        """Give what stands here for a process that another process of the system has begun."""
+        with self.lock:
+            found = self._open.get(process_id)
+            if found is None:
+                found = ActiveProcess(self, None, _STANDING)
+                found._record = replace(found._record, id=process_id)
+                self._open[process_id] = found
+                self._add_foreign(found)
+            return found
+
+    def _add_foreign(self, process: ActiveProcess) -> None:
+        self._foreign.append((process, process._record))
+        self._foreign_ids.add(process._record.id)
+
+    def _seen(self) -> list[ProcessRecord]:
+        """Give what was added here to processes that others have begun."""
+        if not self._foreign:
+            return []
+        from asset_provenance.workers import added  # noqa: PLC0415 - only where there are workers
+
+        with self.lock:
+            pairs = [(with_files(process._record, process._files), was)
+                     for process, was in self._foreign]  # fmt: skip
+        return [added(now, was) for now, was in pairs if now != was]
+
+    def flush(self) -> None:
+        """Have all that is known in the journal: this process may be killed when it idles."""
+        with self.lock:
+            for process, _ in self._foreign:
+                if process._files.doubtful:
+                    self.files.settle(process)
+        self.journal.write_counts()
+
+    def abandon(self) -> None:
+        """Let go of an asset that another process of the operating system has closed."""
+        if self in open_recorders:
+            open_recorders.remove(self)
+        with self.lock:
+            for process in self._open.values():
+                process._ended = True
+
+    def token(self, process_id: str) -> dict[str, JsonValue]:
+        """Give what another process of the operating system needs to join, inside a process."""
+        return {
+            "process": process_id,
+            "program": os.getpid(),
+            "run_folder": str(self.journal.run_folder),
+            "folder": str(self.journal.folder),
+            "output_dir": self._roots[1],
+            "data_root": self._roots[0],
+            "outside": [str(folder) for folder in self._resolver.known()],
+            "code": dict(self.identifier.options),
+            "max_repeats": self.max_repeats,
+        }
+
     def continue_in_child(self) -> None:
         """Go on in a forked child, whose records reach the parent through the journal."""
         self.lock = threading.RLock()
+        self.files.lock = threading.RLock()
+        self.files.found = []
         self.journal.continue_as_new_writer()
         self._records = []
         self._repeats = {}
+        self._foreign, self._foreign_ids = [], set()
         for process in self._open.values():
             process._repeats = {}
+            process._files = ProcessFiles()
+            self._add_foreign(process)
+        look_again()
 
 
 def enter(process: ActiveProcess) -> Token[ActiveProcess | None]:
@@ -369,3 +484,8 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+if "ASSET_PROVENANCE_JOIN" in os.environ:  # a script that was started while an asset was open
+    from asset_provenance.joining import join_by_environment
+
+    join_by_environment()

@@ -114,103 +114,6 @@ class CodeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessRecord:
-    """A process as it was seen; complete when it has ended.
-
-    Parameters
-    ----------
-    id
-        Unique within the run.
-    name
-        As given or as the function is called; made unique only in the metadata.
-    process_type, stage
-        Values of the schema's ``ProcessName`` and ``ProcessStage``.
-    parent_id
-        The process that was open when this one started, or None at the top.
-    start_date_time, end_date_time
-        Aware times in UTC. The end is the start plus the monotonic time that passed.
-    status
-        How it ended.
-    code
-        Which code ran, or None where that could not be found out.
-    parameters, results
-        JSON-safe and redacted; the schema's ``parameters`` and ``output_parameters``.
-    inputs
-        Data assets used, each once, in the order seen.
-    reads
-        What it was given from below the output folder, relative to it, in POSIX form: files that
-        other processes of the same asset wrote.
-    outputs
-        Where it was said to write, relative to the output folder, in POSIX form.
-    notes
-        The user's notes.
-    error
-        For a failed process, the exception in one line, redacted.
-    observed
-        Of the inputs, the identity of each that it was seen to open, or was given the path of.
-    read_files, written_files
-        Paths below the output folder that it was seen to read and write, with the time of the
-        last use on the monotonic clock, in seconds. A path that ends with a slash stands for all
-        the files in that folder.
-    follows
-        The ids of the processes whose files it read, or whose results it was given.
-    """
-
-    id: str
-    name: str
-    process_type: str
-    stage: str
-    start_date_time: datetime
-    parent_id: str | None = None
-    end_date_time: datetime | None = None
-    status: ProcessStatus = ProcessStatus.RUNNING
-    code: CodeRecord | None = None
-    parameters: Mapping[str, JsonValue] | None = None
-    results: Mapping[str, JsonValue] | None = None
-    inputs: tuple[InputRef, ...] = ()
-    reads: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    error: str | None = None
-    observed: tuple[str, ...] = ()
-    read_files: Mapping[str, float] = field(default_factory=dict, hash=False)
-    written_files: Mapping[str, float] = field(default_factory=dict, hash=False)
-    follows: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AssetRecord:
-    """The run as a whole: what the journal must hold to finish it without the program.
-
-    Parameters
-    ----------
-    process_name
-        The short label in the derived name.
-    creation_time
-        Taken once at entry, UTC, whole seconds: the time in the name.
-    output_dir, data_root
-        Absolute paths on the machine that ran it.
-    inputs, reference_inputs
-        As they were resolved, or None for inputs that only the run itself can tell.
-    settings
-        Facts and options given by call, environment or files, as JSON.
-    host, process_id, user
-        Who wrote the journal.
-    """
-
-    process_name: str
-    creation_time: datetime
-    output_dir: str
-    data_root: str
-    inputs: tuple[InputRef, ...] | None = None
-    reference_inputs: tuple[InputRef, ...] = ()
-    settings: Mapping[str, JsonValue] = field(default_factory=dict)
-    host: str = ""
-    process_id: int = 0
-    user: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ResourceRecord:
     """What a process ran on, and what the program used of it meanwhile, children included.
 
@@ -251,6 +154,106 @@ class ResourceRecord:
     gpu_is_whole: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process as it was seen; complete when it has ended.
+
+    Parameters
+    ----------
+    id
+        Unique within the run.
+    name
+        As given or as the function is called; made unique only in the metadata.
+    process_type, stage
+        Values of the schema's ``ProcessName`` and ``ProcessStage``.
+    parent_id
+        The process that was open when this one started, or None at the top.
+    start_date_time, end_date_time
+        Aware times in UTC. The end is the start plus the monotonic time that passed.
+    status
+        How it ended.
+    code
+        Which code ran, or None where that could not be found out.
+    parameters, results
+        JSON-safe and redacted; the schema's ``parameters`` and ``output_parameters``.
+    inputs
+        Data assets used, each once, in the order seen.
+    reads
+        What it was given from below the output folder, relative to it, in POSIX form: files that
+        other processes of the same asset wrote.
+    outputs
+        Where it was said to write, relative to the output folder, in POSIX form.
+    notes
+        The user's notes.
+    error
+        For a failed process, the exception in one line, redacted.
+    observed
+        Of the inputs, the identity of each that it was seen to open, or was given the path of.
+    read_files, written_files
+        Paths below the output folder that it was seen to read and write, with the time of the
+        last use on the monotonic clock, in seconds. A path that ends with a slash stands for all
+        the files in that folder.
+    follows
+        The ids of the processes whose files it read, or whose results it was given.
+    resources
+        What it ran on, and what the program used meanwhile.
+    """
+
+    id: str
+    name: str
+    process_type: str
+    stage: str
+    start_date_time: datetime
+    parent_id: str | None = None
+    end_date_time: datetime | None = None
+    status: ProcessStatus = ProcessStatus.RUNNING
+    code: CodeRecord | None = None
+    parameters: Mapping[str, JsonValue] | None = None
+    results: Mapping[str, JsonValue] | None = None
+    inputs: tuple[InputRef, ...] = ()
+    reads: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    observed: tuple[str, ...] = ()
+    read_files: Mapping[str, float] = field(default_factory=dict, hash=False)
+    written_files: Mapping[str, float] = field(default_factory=dict, hash=False)
+    follows: tuple[str, ...] = ()
+    resources: ResourceRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRecord:
+    """The run as a whole: what the journal must hold to finish it without the program.
+
+    Parameters
+    ----------
+    process_name
+        The short label in the derived name.
+    creation_time
+        Taken once at entry, UTC, whole seconds: the time in the name.
+    output_dir, data_root
+        Absolute paths on the machine that ran it.
+    inputs, reference_inputs
+        As they were resolved, or None for inputs that only the run itself can tell.
+    settings
+        Facts and options given by call, environment or files, as JSON.
+    host, process_id, user
+        Who wrote the journal.
+    """
+
+    process_name: str
+    creation_time: datetime
+    output_dir: str
+    data_root: str
+    inputs: tuple[InputRef, ...] | None = None
+    reference_inputs: tuple[InputRef, ...] = ()
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    host: str = ""
+    process_id: int = 0
+    user: str = ""
+
+
 def valid_text(text: str) -> str:
     """Give text that every file can hold: of names that are no UTF-8, the bytes written out."""
     if text.isascii():
@@ -268,7 +271,9 @@ def printable(name: str | bytes) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def to_json(record: InputRef | CodeRecord | ProcessRecord | AssetRecord) -> dict[str, JsonValue]:
+def to_json(
+    record: InputRef | CodeRecord | ProcessRecord | AssetRecord | ResourceRecord,
+) -> dict[str, JsonValue]:
     """Give the JSON form of a record; fields that hold their default are left out.
 
     Parameters
@@ -322,6 +327,8 @@ def process_from_json(data: Mapping[str, Any]) -> ProcessRecord:
         fields["code"] = code_from_json(fields["code"])
     if "inputs" in fields:
         fields["inputs"] = inputs_from_json(fields["inputs"])
+    if "resources" in fields:
+        fields["resources"] = resource_from_json(fields["resources"])
     for name in ("reads", "outputs", "notes", "observed", "follows"):
         if name in fields:
             fields[name] = tuple(fields[name])

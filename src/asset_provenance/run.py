@@ -17,6 +17,7 @@ from asset_provenance import observing, signals
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 from asset_provenance.capture.platform import absolute, default_folders, script_folder
+from asset_provenance.capture.resources import Sampler
 from asset_provenance.corefiles import MANIFEST
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder
@@ -93,6 +94,9 @@ class Run:
         is_known = self.plan.inputs is not None or request.is_fragment
         self.name = self.plan.name(self.plan.inputs or ()) if is_known else None
         self.recorder = self._record(bound, file)
+        self._sampler = Sampler()
+        self._sampler.start()
+        self.recorder.usage = self._sampler.slice
         self._token = self.recorder.open()
         observing.begin(self.recorder)
         signals.watch(self)
@@ -259,6 +263,7 @@ class Run:
         try:
             observing.end(self.recorder)
             block = self.recorder.close(how, running)
+            self._sampler.stop()
             leave(self._token)
             is_complete = block.status is ProcessStatus.COMPLETED
             if is_complete or self._request.on_failure == "write":

@@ -23,6 +23,12 @@ from asset_provenance.metadata.inputs import InputAsset
 from asset_provenance.metadata.intake import Left, inputs_read, read_left
 from asset_provenance.metadata.merging import Mention, Merged, last_of
 from asset_provenance.metadata.quiet import quiet
+from asset_provenance.metadata.resources import (
+    fit_series,
+    points_in,
+    resource_notes,
+    resource_usage,
+)
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 
 __all__ = ["BuiltProcessing", "Run", "StageFiles", "build_fragment", "build_processing"]
@@ -164,16 +170,19 @@ def build_processing(
     place = {name: number for number, name in enumerate(graph)}
     merged.add_pipelines(run.pipelines)
     processes = list(merged.processes())
+    new: list[DataProcess] = []
     for record in ordered:
         name = by_id[record.id]
         before = {
             step for ref in _members(record.inputs) for step in followed.get(ref.name or "", ())
         }
         graph[name] += sorted(before.difference(graph[name]), key=place.__getitem__)
-        processes.append(_data_process(record, name, run))
+        new.append(_data_process(record, name, run))
+    notes_of_run = [*_fit_series(new, processes), *run.notes]
+    processes += new
     processes.sort(key=lambda process: (process.start_date_time, place[process.name]))
-    notes = dict.fromkeys([*merged.notes, *run.notes])
-    told = dict.fromkeys([*merged.notes, *refused.notes, *run.notes])
+    notes = dict.fromkeys([*merged.notes, *notes_of_run])
+    told = dict.fromkeys([*merged.notes, *refused.notes, *notes_of_run])
     try:
         processing = Processing(
             data_processes=processes,
@@ -185,6 +194,17 @@ def build_processing(
         raise ValueError(f"processing: {explain(error)}") from None
     read = inputs_read(step.process for step in of_stages if step is not None)
     return BuiltProcessing(processing, names_inherited, refused.files, list(notes), read)
+
+
+def _fit_series(new: Sequence[DataProcess], others: Sequence[DataProcess]) -> list[str]:
+    """Keep the series of resources within what a file may hold; give what is to be said of it."""
+    taken = points_in([process.resources for process in others])
+    series = fit_series([process.resources for process in new], taken)
+    for process, resources in zip(new, series.usages, strict=True):
+        process.resources = resources
+    if not series.left_out:
+        return []
+    return [f"The {series.left_out} shortest of the long processes are without series of their use."]
 
 
 @dataclass(slots=True)
@@ -325,6 +345,11 @@ def _data_process(record: ProcessRecord, name: str, run: Run) -> DataProcess:
             end_date_time=record.end_date_time,
             output_path=lineage.common_path(lineage.written_paths(record)),
             output_parameters=_copied(record.results),
+            resources=(
+                None
+                if record.resources is None
+                else resource_usage(record.resources, record.start_date_time)
+            ),
             notes=_notes(record, code),
         )
     except ValidationError as error:
@@ -368,4 +393,6 @@ def _notes(record: ProcessRecord, code: CodeRecord) -> str | None:
         notes.append(f"Failed: {record.error}")
     if len(record.outputs) > 1:
         notes.append(f"Outputs: {', '.join(record.outputs)}")
+    if record.resources is not None:
+        notes += resource_notes(record.resources)
     return "\n".join([*notes, *code.notes]) or None
