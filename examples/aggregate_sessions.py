@@ -19,7 +19,7 @@ from example_data import example_session, read_table, write_table
 from asset_provenance import DerivedAsset, current_process, track_process
 
 
-@track_process(outputs=lambda arguments: f"rates/{arguments['session'].name}.csv")
+@track_process
 def firing_rates(session: Path, results: Path) -> None:
     """Compute each unit's mean rate over one session."""
     duration = read_table(session / "stimulus/gratings.csv")[-1]["stop_s"]
@@ -31,7 +31,7 @@ def firing_rates(session: Path, results: Path) -> None:
 
 
 # A whole folder can be an input: this depends on every step that wrote into it.
-@track_process(inputs="rates", outputs="stability.csv")
+@track_process
 def stability(results: Path) -> None:
     """Compare each unit's rate between the sessions: its mean and its coefficient of variation."""
     rates = defaultdict(list)

@@ -21,10 +21,9 @@ from asset_provenance import DerivedAsset, current_process
 RESULTS = Path(os.environ.get("ASSET_PROVENANCE_OUTPUT_DIR", "results"))
 
 
-# The functions are given the arguments of main, by name, each time that it is called.
+# What main reads and writes is seen. The function is given its arguments, by name.
 @DerivedAsset(
     "running-bouts",
-    inputs=lambda arguments: arguments["session"],
     output_dir=lambda arguments: arguments["output_dir"],
     experimenters=["Example Researcher"],
 )
@@ -41,12 +40,9 @@ def main(
             bouts.append((start, stop, max(sample["speed_cm_s"] for sample in bout)))
     write_table(output_dir / "bouts.csv", ("start_s", "stop_s", "top_speed_cm_s"), bouts)
 
-    # Optional: what was written, and numbers worth finding again.
-    process = current_process()
-    process.add_outputs("bouts.csv")
-    process.add_results(
-        bouts=len(bouts), running_s=round(sum(stop - start for start, stop, _ in bouts), 1)
-    )
+    # Optional: numbers worth finding again.
+    running_s = round(sum(stop - start for start, stop, _ in bouts), 1)
+    current_process().add_results(bouts=len(bouts), running_s=running_s)
     print(f"{len(bouts)} bouts of running are in {output_dir / 'bouts.csv'}")
 
 

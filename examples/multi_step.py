@@ -25,8 +25,8 @@ DELAY_S = 0.05  # from the eye to the visual cortex
 Points = list[tuple[float, float]]  # radians from the preferred orientation, spikes a grating
 
 
-# Functions for inputs= and outputs= are given the arguments of the call, by name.
-@track_process(inputs=lambda arguments: arguments["counts"])
+# What is read and written is seen, and which step was given what another one returned.
+@track_process
 def align_to_preferred(counts: Path) -> Points:
     """Put the curves of all units on top of each other."""
     curves = defaultdict(list)
@@ -60,7 +60,7 @@ def fit_width(points: Points, *, most_steps: int) -> float:
     raise RuntimeError(f"the fit did not converge in {most_steps} steps")
 
 
-@track_process(outputs="tuning_width.csv")
+@track_process
 def tuning_width(counts: Path) -> None:
     """Say how sharply the units are tuned. What it calls is recorded as steps inside this one."""
     points = align_to_preferred(counts)
@@ -73,13 +73,11 @@ def tuning_width(counts: Path) -> None:
 
 def main(session: Path, output_dir: Path | None) -> None:
     with DerivedAsset(
-        "tuning-width", inputs=session, output_dir=output_dir, experimenters="Example Researcher"
+        "tuning-width", output_dir=output_dir, experimenters="Example Researcher"
     ) as asset:
         counts = asset.output_dir / "spike_counts.csv"
-        # A block has no arguments that could be seen: what it uses, and with what, is said.
-        with track_process(
-            "count_spikes", inputs=session, outputs=counts, parameters={"delay_s": DELAY_S}
-        ) as process:
+        # A block has no arguments that could be recorded: what it ran with is said.
+        with track_process("count_spikes", parameters={"delay_s": DELAY_S}) as process:
             totals: dict[tuple[int, float], int] = defaultdict(int)
             times = defaultdict(list)
             for spike in read_table(session / "units/spike_times.csv"):

@@ -22,8 +22,8 @@ from example_data import example_session, read_table, write_table
 from asset_provenance import DerivedAsset, current_process, track_process
 
 
-# The session is a path below the data root, so it is seen to be an input of this step.
-@track_process(process_type="Ephys postprocessing", outputs="responses.csv")
+# What a step reads and writes is seen: its inputs, its output, and the step it depends on.
+@track_process(process_type="Ephys postprocessing")
 def count_spikes(session: Path, results: Path, *, delay_s: float = 0.05) -> None:
     """Turn spike times into each unit's firing rate during each grating."""
     times = defaultdict(list)
@@ -38,8 +38,7 @@ def count_spikes(session: Path, results: Path, *, delay_s: float = 0.05) -> None
     write_table(results / "responses.csv", ("unit_id", "orientation_deg", "rate_hz"), rows)
 
 
-# Files named in inputs= that an earlier step named in outputs= tell which step this depends on.
-@track_process(inputs="responses.csv", outputs="tuning_curves.csv")
+@track_process
 def tuning_curves(results: Path) -> None:
     """Average the responses of each unit to each orientation."""
     rates = defaultdict(list)
@@ -49,7 +48,7 @@ def tuning_curves(results: Path) -> None:
     write_table(results / "tuning_curves.csv", ("unit_id", "orientation_deg", "rate_hz"), rows)
 
 
-@track_process(inputs="tuning_curves.csv", outputs="preferred_orientations.json")
+@track_process
 def preferred_orientations(results: Path) -> None:
     """Find the orientation that each unit prefers: the direction of its mean response vector."""
     vectors: dict[int, complex] = defaultdict(complex)
@@ -78,7 +77,7 @@ def analyse(session: Path, output_dir: Path | None = None) -> None:
     """Run the three steps on one session."""
     with DerivedAsset(
         "unit-tuning",
-        inputs=session,
+        inputs=session,  # optional, and so what it cannot hand on is found out before the run
         output_dir=output_dir,
         experimenters=["Example Researcher"],
     ) as asset:

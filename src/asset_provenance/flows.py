@@ -26,6 +26,7 @@ ATOMIC = frozenset({
 _MOST_ITEMS = 1000
 _MOST_DEPTH = 4
 _MOST_HELD = 64
+_MOST_HELD_OF_ONE = 4
 _LARGEST_HELD = 16_384
 """Bytes of one container that is held itself; all of them together take at most a megabyte."""
 
@@ -49,47 +50,37 @@ class Flows:
 
     def returned(self, value: Any, process_id: str) -> None:
         """Take note of what a process returned; the last to return an object counts."""
-        for item in _inside(value):
-            self._note(item, process_id)
+        # One that has grown since may hold what must not live longer for it.
+        for key in [key for key, (item, size, _) in self._held.items() if len(item) != size]:
+            del self._held[key]
+        plain = [item for item in _inside(value) if not self._note(item, process_id)]
+        # Of a table of rows, the first tell that it is this one.
+        for item in list(islice(filter(_may_be_held, plain), _MOST_HELD_OF_ONE)):
+            self._held[id(item)] = (item, len(item), process_id)
+            self._held.move_to_end(id(item))
+            if len(self._held) > _MOST_HELD:
+                self._held.popitem(last=False)
 
-    def _note(self, item: Any, process_id: str) -> None:
+    def _note(self, item: Any, process_id: str) -> bool:
+        """Mark an object by a weak reference; give whether it allows one."""
         marks = self.marks
         key = id(item)
         mark = marks.get(key)
         if mark is not None and mark() is item:
             mark.process_id = process_id
-            return
+            return True
         try:
             mark = _Mark(item, self._forget)
-        except TypeError:  # it allows no weak reference
-            self._hold(item, process_id)
-            return
+        except TypeError:
+            return False
         mark.key, mark.process_id = key, process_id
         marks[key] = mark
+        return True
 
     def _forget(self, mark: ref[Any]) -> None:
         key = mark.key  # type: ignore[attr-defined]
         if self.marks.get(key) is mark:
             del self.marks[key]
-
-    def _hold(self, item: Any, process_id: str) -> None:
-        held = self._held
-        # One that has grown since may hold what must not live longer for it.
-        for key in [key for key, (value, size, _) in held.items() if len(value) != size]:
-            del held[key]
-        if type(item) not in (list, dict, tuple, set, frozenset) or not item:
-            return
-        if len(item) > _MOST_ITEMS or sys.getsizeof(item) > _LARGEST_HELD:
-            return
-        contents = (*item, *item.values()) if type(item) is dict else tuple(item)
-        if not ATOMIC.issuperset(map(type, contents)):
-            return
-        if sum(map(sys.getsizeof, contents)) > _LARGEST_HELD:
-            return
-        held[id(item)] = (item, len(item), process_id)
-        held.move_to_end(id(item))
-        if len(held) > _MOST_HELD:
-            held.popitem(last=False)
 
     def returner(self, item: Any) -> str | None:
         """Give the process that returned this very object."""
@@ -132,7 +123,19 @@ class Flows:
         if known:
             for place, item in enumerate(_inside(value)):
                 if place in known:
-                    self._note(item, known[place])
+                    self.returned(item, known[place])
+
+
+def _may_be_held(item: Any) -> bool:
+    """Say whether something is a small container of nothing but numbers and texts."""
+    if type(item) not in (list, dict, tuple, set, frozenset) or not item:
+        return False
+    if len(item) > _MOST_ITEMS or sys.getsizeof(item) > _LARGEST_HELD:
+        return False
+    contents = (*item, *item.values()) if type(item) is dict else tuple(item)
+    return (
+        ATOMIC.issuperset(map(type, contents)) and sum(map(sys.getsizeof, contents)) < _LARGEST_HELD
+    )
 
 
 def _inside(value: Any, depth: int = 0) -> Iterator[Any]:

@@ -19,9 +19,14 @@ for each process of the operating system that writes. A line is one JSON object 
     A signal has come; its name.
 ``close``
     The run ended without metadata; why.
+``writer``
+    Which process of the operating system writes a further file; its first line.
+``exit``
+    How a process of the operating system ended that this one had started.
 
 Repeated calls are not written one by one: beside the file of a writer, one with the ending
 ``.counts`` holds the records of the processes that they are so far, and is replaced every second.
+There too is what the writer saw of processes that others began, as records of the kind ``seen``.
 """
 
 from __future__ import annotations
@@ -30,11 +35,11 @@ import json
 import logging
 import os
 import shutil
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +58,12 @@ from asset_provenance.records import (
 __all__ = [
     "Journal",
     "count_damaged",
+    "is_over",
     "read_entries",
     "read_patches",
     "read_processes",
+    "read_seen",
+    "started",
     "user_journals",
 ]
 
@@ -66,6 +74,8 @@ _LONGEST_JOIN = 2.0
 _CLOSED = -1
 _COUNTS = ".counts"
 _PATCH = ".patch"
+_OVER = "over"
+_MOST_REMOVALS = 10
 
 _log = logging.getLogger("asset_provenance")
 _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -89,25 +99,37 @@ class Journal:
     """
 
     def __init__(self, output_dir: Path) -> None:
-        self.run_folder = self.folder = output_dir / JOURNAL_FOLDER / os.urandom(6).hex()
+        self.folder = output_dir / JOURNAL_FOLDER / os.urandom(6).hex()
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise StorageError(
                 f"the journal cannot be kept in {self.folder.parent}: {error.strerror}"
             ) from error
+        self._prepare(self.folder, self.folder)
+        self._open_file()
+        _open_journals.add(self)
+
+    def _prepare(self, run_folder: Path, folder: Path) -> None:
+        self.run_folder, self.folder = run_folder, folder
+        self._file = _CLOSED
         # A signal may come while a line is being written, and write another.
         self._lock = threading.RLock()
         self._failed = False
         self._syncer: _Syncer | None = None
         self._facts: list[dict[str, Any]] = []
         self._kept_patches: set[str] = set()
+        self.is_first = True
+        """Whether it is the program's that began the run, not of a worker that joined."""
+        self._counted = ""
+        self.exits: dict[int, int] = {}
+        """How processes of the operating system ended that this one started, by their number."""
         self.counts: Callable[[], list[ProcessRecord]] = list
         """Gives the processes that repeated calls are, as far as they have come."""
+        self.seen: Callable[[], list[ProcessRecord]] = list
+        """Gives what was seen of processes that other writers began."""
         self.history: Callable[[], list[ProcessRecord]] = list
         """Gives all processes so far, for a journal that has to begin anew elsewhere."""
-        self._open_file()
-        _open_journals.add(self)
 
     def _open_file(self) -> None:
         self.writer = os.urandom(4).hex()
@@ -141,6 +163,12 @@ class Journal:
         """Note that a process has ended, with all that is known of it."""
         self._append({"kind": "end", **to_json(record)})
 
+    def exited(self, process_id: int, code: int) -> None:
+        """Note how a process of the operating system ended that this one had started."""
+        if self.exits.get(process_id) != code:
+            self.exits[process_id] = code
+            self._append({"kind": "exit", "process_id": process_id, "code": code})
+
     def signal(self, name: str) -> None:
         """Note that a signal has come."""
         self._append({"kind": "signal", "name": name})
@@ -149,38 +177,30 @@ class Journal:
         """Note why the run ended without metadata, and stop writing."""
         self._append({"kind": "close", "reason": reason})
         self._notice_removal()
+        with suppress(OSError):
+            (self.run_folder / _OVER).touch()
         self._stop()
 
     def remove(self) -> None:
         """Remove this run's folder; and the journals' folder, when nothing else is in it."""
         self._stop()
         for folder in {self.run_folder, self.folder}:
-            shutil.rmtree(folder, ignore_errors=True)
+            for _ in range(_MOST_REMOVALS):
+                shutil.rmtree(folder, ignore_errors=True)
+                if not folder.exists():  # a worker that lives on may just have written to it
+                    break
 
-    def of_other_writers(self) -> Iterator[ProcessRecord]:
-        """Give the records of other processes of this run, for instance forked workers.
-
-        What one of them had begun and not ended when it ended itself is interrupted.
-        """
-        for path in sorted(self.folder.glob("*.jsonl")):
-            if path.stem != self.writer:
-                ended, begun = read_processes(path)
-                # A forked child that leaves its parent's blocks ends them too, but only for itself.
-                for record in ended:
-                    if record.id.startswith(f"{path.stem}-"):
-                        yield record
-                for record in begun:
-                    note = "The process that ran it ended before it had."
-                    yield replace(
-                        record, status=ProcessStatus.INTERRUPTED, notes=(*record.notes, note)
-                    )
+    def paths_of_others(self) -> list[Path]:
+        """Give the files of other processes of this run, for instance forked workers."""
+        folders = dict.fromkeys((self.run_folder, self.folder))
+        paths = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+        return [path for path in paths if path.stem != self.writer]
 
     def given_to_other_writers(self) -> list[dict[str, Any]]:
         """Give what was given to other processes of this run, for instance forked workers."""
         return [
             entry["processing"]
-            for path in sorted(self.folder.glob("*.jsonl"))
-            if path.stem != self.writer
+            for path in self.paths_of_others()
             for entry in read_entries(path)
             if entry.get("kind") == "given"
         ]
@@ -208,14 +228,23 @@ class Journal:
     def sync(self) -> None:
         """Write the counts of repeated calls, and force to the disk what has been written."""
         self._notice_removal()
-        with suppress(OSError):
-            counts = [to_json(record) for record in self.counts()]
-            if counts:
+        if not self._failed:
+            self.write_counts()
+            with suppress(OSError):
+                os.fsync(self._file)
+
+    def write_counts(self) -> None:
+        """Write the counts of repeated calls, and what was seen of others' processes."""
+        counts = [to_json(record) for record in self.counts()]
+        counts += [{"kind": "seen", **to_json(record)} for record in self.seen()]
+        text = json.dumps(counts)
+        if counts and text != self._counted:
+            with suppress(OSError), self._lock:
                 path = self.folder / f"{self.writer}{_COUNTS}"
                 part = path.with_suffix(".part")
-                part.write_text(json.dumps(counts))
+                part.write_text(text)
                 part.replace(path)  # whole at any moment, however often it is written
-            os.fsync(self._file)
+                self._counted = text
 
     def _append_fact(self, entry: dict[str, Any]) -> None:
         self._facts.append(entry)
@@ -241,12 +270,17 @@ class Journal:
 
     def _notice_removal(self) -> None:
         with self._lock, suppress(OSError):
-            if self._file != _CLOSED and os.fstat(self._file).st_nlink == 0:
+            if self._file == _CLOSED:
+                return
+            if os.fstat(self._file).st_nlink == 0:
                 self._go_elsewhere("it was removed")
+            elif not self.is_first and is_over(self.run_folder):
+                self._failed = True
 
     def _go_elsewhere(self, reason: str) -> None:
         """Begin the journal anew in the user's own folder, with all that it had."""
-        if self.folder != self.run_folder:
+        # A worker that lives longer than the run has nothing to say any more, and to nobody.
+        if self.folder != self.run_folder or not self.is_first:
             self._failed = True
             return
         elsewhere = user_journals() / self.run_folder.name
@@ -311,12 +345,40 @@ class Journal:
         """Go on in a forked child: with a file and a lock of its own."""
         self._lock = threading.RLock()
         self._syncer = None
+        self._counted = ""
+        self.exits = {}
         with suppress(OSError):
-            os.close(self._file)
+            if self._file != _CLOSED:
+                os.close(self._file)
+        self._file = _CLOSED
+        if not self._failed:
+            self._begin_further()
+
+    @classmethod
+    def join(cls, run_folder: Path, folder: Path) -> Journal | None:
+        """Write to the journal of a run that another process began; None if that is over."""
+        journal = cls.__new__(cls)
+        journal._prepare(run_folder, folder)
+        journal._begin_further()
+        if journal._failed:
+            return None
+        _open_journals.add(journal)
+        return journal
+
+    def _begin_further(self) -> None:
+        self.is_first = False
         try:
             self._open_file()
         except StorageError:
             self._failed = True
+            return
+        self._append({
+            "kind": "writer",
+            "process_id": os.getpid(),
+            "parent": os.getppid(),
+            "started": started(os.getpid()),
+            "host": socket.gethostname(),
+        })  # fmt: skip
 
 
 class _Syncer(threading.Thread):
@@ -340,6 +402,32 @@ class _Syncer(threading.Thread):
         # for; or before the thread has even begun.
         if self is not threading.current_thread() and self.ident is not None:
             self.join(_LONGEST_JOIN)
+
+
+def is_over(run_folder: Path) -> bool:
+    """Say whether a run has ended, so that nobody is to write to its journal any more."""
+    return not run_folder.is_dir() or (run_folder / _OVER).exists()
+
+
+def started(process_id: int) -> float | None:
+    """Give when a process of the operating system started; None where none of that number lives.
+
+    The number is to be compared with another of the same machine, and says nothing else.
+    """
+    try:
+        # After the name, which may hold anything; the fields are those of proc(5).
+        fields = Path(f"/proc/{process_id}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if fields[0] in {b"Z", b"X"} else float(fields[19])
+    except (OSError, ValueError, IndexError):
+        if os.path.exists("/proc/self/stat"):  # noqa: PTH110
+            return None
+    import psutil  # noqa: PLC0415 - where there is no /proc
+
+    try:
+        process = psutil.Process(process_id)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except (psutil.Error, OSError):
+        return None
 
 
 def user_journals() -> Path:
@@ -392,11 +480,7 @@ def read_processes(path: Path) -> tuple[list[ProcessRecord], list[ProcessRecord]
     Processes that repeated calls are count as ended, as far as they had come.
     """
     found: dict[str, dict[str, ProcessRecord]] = {"start": {}, "end": {}}
-    entries = list(read_entries(path))
-    with suppress(OSError, ValueError):
-        counted = json.loads(path.with_suffix(_COUNTS).read_bytes())
-        entries += [{"kind": "end", **entry} for entry in counted]
-    for entry in entries:
+    for entry in (*read_entries(path), *_counted(path)):
         kind = entry.pop("kind", None)
         if kind in found:
             with suppress(ValueError, KeyError, TypeError):
@@ -404,6 +488,24 @@ def read_processes(path: Path) -> tuple[list[ProcessRecord], list[ProcessRecord]
                 found[kind].setdefault(record.id, record)
     ended = found["end"]
     return list(ended.values()), [one for name, one in found["start"].items() if name not in ended]
+
+
+def read_seen(path: Path) -> list[ProcessRecord]:
+    """Give what one writer saw of processes that others began; of each, only what was added."""
+    seen = []
+    for entry in _counted(path):
+        if entry.pop("kind") == "seen":
+            with suppress(ValueError, KeyError, TypeError):
+                seen.append(process_from_json(entry))
+    return seen
+
+
+def _counted(path: Path) -> list[dict[str, Any]]:
+    try:
+        counted = json.loads(path.with_suffix(_COUNTS).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [{"kind": "end", **entry} for entry in counted if isinstance(entry, dict)]
 
 
 def _before_fork() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -63,6 +64,7 @@ class Outcome:
 
 
 COMPLETED = Outcome(ProcessStatus.COMPLETED)
+CANCELLED = Outcome(ProcessStatus.INTERRUPTED, "CancelledError", "Cancelled.")
 STILL_RUNNING = Outcome(ProcessStatus.INTERRUPTED, note="Still running when the asset was closed.")
 
 
@@ -235,6 +237,9 @@ def outcome(error: BaseException | None) -> Outcome:
         return COMPLETED
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return Outcome(ProcessStatus.COMPLETED, note="Ended by sys.exit with status 0.")
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and isinstance(error, asyncio.CancelledError):
+        return CANCELLED
     return Outcome(ProcessStatus.FAILED, describe(error))
 
 

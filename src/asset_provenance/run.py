@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asset_provenance import observing, signals
+from asset_provenance import observing, signals, unfinished
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
+from asset_provenance.capture.notebook import is_notebook
 from asset_provenance.capture.platform import absolute, default_folders, script_folder
 from asset_provenance.capture.resources import Sampler
 from asset_provenance.corefiles import MANIFEST
@@ -100,6 +101,7 @@ class Run:
         self._token = self.recorder.open()
         observing.begin(self.recorder)
         signals.watch(self)
+        unfinished.watch()
 
     @property
     def output_dir(self) -> Path:
@@ -184,7 +186,10 @@ class Run:
             return capture_parameters.from_block(given)
         if arguments:
             return arguments
-        return {"argv": redact_arguments(sys.argv[1:])} if len(sys.argv) > 1 else {}
+        # Those of a kernel say nothing of the notebook that it runs.
+        if len(sys.argv) > 1 and not is_notebook():
+            return {"argv": redact_arguments(sys.argv[1:])}
+        return {}
 
     def _record(self, arguments: Arguments, file: str) -> Recorder:
         plan, request, function = self.plan, self._request, self._function

@@ -7,7 +7,6 @@ from its first step to its last; what it really ran for is told in the notes whe
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -22,7 +21,6 @@ __all__ = ["in_steps"]
 
 _CLOSED = Outcome(ProcessStatus.COMPLETED, note="Closed before it had given everything.")
 _ABANDONED = Outcome(ProcessStatus.INTERRUPTED, note="Closed before it had ended.")
-_CANCELLED = Outcome(ProcessStatus.INTERRUPTED, "CancelledError", "Cancelled.")
 
 _SMALLEST_DIFFERENCE = 0.001
 """Seconds by which active time must be shorter than the whole to be worth telling."""
@@ -84,9 +82,6 @@ class _Steps:
             yield
         except GeneratorExit:
             self._end(closed)
-            raise
-        except asyncio.CancelledError:
-            self._end(_CANCELLED)
             raise
         except BaseException as error:
             self._end(outcome(error))

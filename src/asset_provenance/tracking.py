@@ -7,8 +7,9 @@ import copy
 import os
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 import wrapt
 
@@ -215,6 +216,8 @@ class _Tracked(wrapt.FunctionWrapper[..., Any]):
     """A decorated function; pickles and copies by its qualified name, like a plain function."""
 
     __bound_function_wrapper__ = _BoundTracked
+    if TYPE_CHECKING:  # a class's annotations would be those of every tracked function
+        _self_call: Call
 
     def __reduce_ex__(self, protocol: Any) -> str:
         return self.__qualname__
@@ -225,11 +228,34 @@ class _Tracked(wrapt.FunctionWrapper[..., Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> _Tracked:
         return self
 
+    def _by_value(self) -> tuple[Any, ...]:
+        """Reduce it for a pickler that sends functions themselves, as of a script or notebook."""
+        options, parent = self._self_call._options, innermost()
+        if options.code is None and parent is not None:
+            # Where it arrives, nobody can tell which file it is from.
+            of_function = recorder_of(parent).identifier.of_function
+            options = replace(options, code=of_function(self._self_call._function))
+        return _decorate_again, (options, self.__wrapped__)
 
-def _decorate(options: Options, function: Any) -> Any:
+
+_sent_calls: dict[object, Call] = {}
+_MOST_SENT = 1000
+
+
+def _decorate_again(options: Options, function: Any) -> Any:
+    """Decorate a function that came by value; each copy counts as the same function."""
+    key = function.__module__, function.__qualname__, function.__code__
+    made = _decorate(options, function, _sent_calls.get(key))
+    if len(_sent_calls) >= _MOST_SENT:
+        _sent_calls.clear()
+    _sent_calls[key] = made._self_call
+    return made
+
+
+def _decorate(options: Options, function: Any, known: Call | None = None) -> Any:
     plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
     check_callable("track_process", plain)
-    call = Call(options, plain)
+    call = known or Call(options, plain)
 
     recorders, innermost_here = open_recorders, context.get
 
@@ -244,7 +270,9 @@ def _decorate(options: Options, function: Any) -> Any:
                 return calls.run(call, wrapped, instance, args, kwargs)
         return call(wrapped, instance, args, kwargs)
 
-    return _Tracked(function, tracked)
+    made = _Tracked(function, tracked)
+    made._self_call = call
+    return made
 
 
 def calling_file() -> str:

@@ -69,9 +69,8 @@ def open_files(process_id: int) -> Iterator[tuple[str, int]]:
     for descriptor in descriptors:
         try:
             path = os.readlink(f"{folder}/fd/{descriptor}")  # noqa: PTH115
-            if _is_of_interest(path):
-                if stat.S_ISREG(os.stat(f"{folder}/fd/{descriptor}").st_mode):  # noqa: PTH116
-                    yield path, _access(_flags(f"{folder}/fdinfo/{descriptor}"))
+            if _is_of_interest(path) and _is_file(f"{folder}/fd/{descriptor}"):
+                yield path, _access(_flags(f"{folder}/fdinfo/{descriptor}"))
         except (OSError, ValueError):
             continue  # closed meanwhile
     yield from _mapped(folder)
@@ -79,6 +78,10 @@ def open_files(process_id: int) -> Iterator[tuple[str, int]]:
 
 def _is_of_interest(path: str) -> bool:
     return path.startswith("/") and not path.startswith(_SYSTEM) and not path.endswith(" (deleted)")
+
+
+def _is_file(path: str) -> bool:
+    return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
 
 
 def _flags(path: str) -> int:

@@ -1,0 +1,446 @@
+"""On a Dask worker: records the tracked calls of the tasks of an asset, and sends them home.
+
+A task runs inside a process of the client, which stands here for no more than its id. What is
+recorded goes out as entries, in messages of Dask's own event channel: when the first call of a task
+starts, so that the cluster's loss of a worker can be told, and when the task ends. Such a message
+leaves before the word that the task is done, so whoever has the result has had its records.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from asset_provenance import observing
+from asset_provenance.capture.code import CodeIdentifier
+from asset_provenance.capture.inputs import InputResolver
+from asset_provenance.capture.platform import default_folders
+from asset_provenance.engines.dask_tasks import annotating, key_text, result_id
+from asset_provenance.fileuse import FileUse, with_files
+from asset_provenance.flows import Flows
+from asset_provenance.process import ActiveProcess, Start
+from asset_provenance.recorder import Recorder, context, enter, leave, open_recorders
+from asset_provenance.records import ProcessRecord, ProcessStatus, to_json
+from asset_provenance.settings import load_settings
+
+if TYPE_CHECKING:
+    from asset_provenance.journal import Journal
+    from asset_provenance.repeats import RepeatedCalls
+
+__all__ = ["flush", "join", "leave_asset", "local_assets"]
+
+_MOST_WAITING = 64
+_MOST_PLACES = 1000
+_LONGEST_WAIT = 0.1
+_MISSING = object()
+_STANDING = Start(name="task", process_type="Analysis", stage="Analysis")
+_IN_THE_PARENT = ("id", "name", "process_type", "stage", "start_date_time")
+
+_log = logging.getLogger("asset_provenance")
+
+local_assets: dict[str, Callable[[str], ActiveProcess | None]] = {}
+"""Assets whose own program runs workers on its threads: by run, what finds a process by its id."""
+
+_joined: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""By worker and run."""
+
+
+def join(worker: Any, asset: Mapping[str, Any]) -> None:
+    """Record, on a worker, the tasks of an asset.
+
+    Parameters
+    ----------
+    worker
+        The ``distributed.Worker``.
+    asset
+        What the client tells of it; see :func:`asset_provenance.engines.dask.track_client`.
+    """
+    runs = _joined.setdefault(worker, {})
+    find = local_assets.get(asset["run"])
+    runs[asset["run"]] = _Asset(worker, asset) if find is None else _OwnProgram(find)
+    if len(runs) == 1:
+        _watch(worker)
+    _watch_clients()
+
+
+def leave_asset(worker: Any, run: str) -> None:
+    """Record nothing more of an asset's tasks."""
+    runs = _joined.get(worker, {})
+    asset = runs.pop(run, None)
+    if asset is not None:
+        asset.close()
+    if not runs:
+        vars(worker).pop("execute", None)
+        _joined.pop(worker, None)
+    _watch_clients()
+
+
+def flush(run: str, dask_worker: Any = None) -> list[Any] | None:
+    """Send what is known; give the name of the sender here, and how many messages it has sent."""
+    asset = _joined.get(dask_worker, {}).get(run)
+    return [asset.sender.writer, asset.sender.flush()] if isinstance(asset, _Asset) else None
+
+
+def _watch(worker: Any) -> None:
+    """Have each task run inside the process that it belongs to."""
+    original = worker.execute
+
+    @functools.wraps(original)
+    async def execute(key: Any, **options: Any) -> Any:
+        task = _begin_task(worker, key)
+        if task is None:
+            return await original(key, **options)
+        token = enter(task)  # its thread is given a copy of this context
+        try:
+            event = await original(key, **options)
+        finally:
+            leave(token)
+        if isinstance(task, _Task):
+            _guarded(task.done, getattr(event, "value", _MISSING))
+        return event
+
+    worker.execute = execute
+
+
+def _begin_task(worker: Any, key: Any) -> ActiveProcess | None:
+    def begin() -> ActiveProcess | None:
+        state = worker.state.tasks[key]
+        facts = (state.annotations or {}).get("asset_provenance") or {}
+        asset = _joined.get(worker, {}).get(facts.get("run"))
+        return None if asset is None else cast("ActiveProcess", asset.begin(state, facts))
+
+    return cast("ActiveProcess | None", _guarded(begin))
+
+
+def _guarded(do: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return do(*args)
+    except Exception:  # whatever goes wrong costs the record, never the task
+        _log.warning("something of a task could not be recorded", exc_info=True)
+        return None
+
+
+_unwatch_clients: list[Callable[[], None]] = []
+
+
+def _watch_clients() -> None:
+    """Let tasks that tasks submit belong to the process that submitted them."""
+    if any(_joined.values()) and not _unwatch_clients:
+        from distributed import Client  # noqa: PLC0415 - present wherever a worker runs
+
+        original = Client._graph_to_futures
+
+        @functools.wraps(original)
+        def submit(self: Any, *args: Any, **kwargs: Any) -> Any:
+            process = context.get()
+            recorder = None if process is None else process._owner
+            if process is None or not isinstance(recorder, _Recorder):
+                return original(self, *args, **kwargs)
+            with annotating(recorder.run, process._record.id, recorder.next_id()):
+                return original(self, *args, **kwargs)
+
+        Client._graph_to_futures = submit
+
+        def undo() -> None:
+            if Client._graph_to_futures is submit:
+                Client._graph_to_futures = original
+
+        _unwatch_clients.append(undo)
+    elif not any(_joined.values()) and _unwatch_clients:
+        _unwatch_clients.pop()()
+
+
+class _OwnProgram:
+    """The asset is open in this very program, and records by itself."""
+
+    def __init__(self, find: Callable[[str], ActiveProcess | None]) -> None:
+        self._find = find
+
+    def begin(self, state: Any, facts: Mapping[str, Any]) -> ActiveProcess | None:
+        """Give the process that a task belongs to."""
+        return self._find(facts["parent"])
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Asset:
+    """An asset elsewhere, whose tasks run on this worker."""
+
+    def __init__(self, worker: Any, asset: Mapping[str, Any]) -> None:
+        self._worker = worker
+        self.sender = _Sender(worker, asset["topic"])
+        self._recorder = _Recorder(self.sender, asset)
+        open_recorders.append(self._recorder)
+        observing.begin(self._recorder)
+
+    def begin(self, state: Any, facts: Mapping[str, Any]) -> _Task:
+        """Begin a task."""
+        task = _Task(self._recorder, self.sender, state, facts)
+        for needed in state.dependencies:
+            value = self._worker.data.get(needed.key, _MISSING)
+            if value is not _MISSING:
+                task.is_given(key_text(needed.key), value)
+        return task
+
+    def close(self) -> None:
+        """Send what is left."""
+        observing.end(self._recorder)
+        if self._recorder in open_recorders:
+            open_recorders.remove(self._recorder)
+        self.sender.flush()
+
+
+class _Task(ActiveProcess):
+    """Stands, while a task runs, for the process of the client that it belongs to."""
+
+    __slots__ = ("calls", "first", "given", "is_done", "is_tracked", "key", "numbers", "sender",
+                 "submission", "was")  # fmt: skip
+
+    def __init__(
+        self, recorder: _Recorder, sender: _Sender, state: Any, facts: Mapping[str, Any]
+    ) -> None:
+        super().__init__(recorder, None, _STANDING)
+        self._record = self.was = replace(self._record, id=str(facts["parent"]))
+        self.sender = sender
+        self.key = key_text(state.key)
+        self.submission = str(facts["submission"])
+        self.calls: dict[object, int] = {}
+        self.numbers: dict[str, int] = {}
+        self.given: dict[int, list[str]] = {}
+        self.first: str | None = None
+        self.is_done = False
+        spec = state.run_spec
+        function = spec[0] if isinstance(spec, tuple) else getattr(spec, "func", None)
+        # The type: a proxy would answer for what it wraps.
+        self.is_tracked = type(function).__module__ == "asset_provenance.tracking"
+
+    def is_given(self, key: str, value: Any) -> None:
+        """Take note of another task's result that this one is given."""
+        self.given.setdefault(id(value), []).append(result_id(key, 0))
+        count = 1
+        if isinstance(value, dict | list | tuple):
+            count = min(1 + 4 * len(value), _MOST_PLACES)
+        flows = cast("Recorder", self._owner).flows
+        flows.tag(value, ((place, result_id(key, place)) for place in range(count)))
+
+    def done(self, value: Any) -> None:
+        """Tell what came of the task; the word that it is done goes out after this."""
+        recorder = cast("_Recorder", self._owner)
+        self.is_done = True
+        recorder.close_repeats(self)
+        recorder.files.settle(self)
+        now = with_files(self._record, self._files)
+        if now != self.was:
+            found = {key: item for key, item in to_json(now).items() if key not in _IN_THE_PARENT}
+            self.sender.put({"kind": "seen", "process": now.id, "record": found})
+        tags = [] if value is _MISSING else recorder.flows.tags(value)
+        if value is not _MISSING and self.is_tracked and self.first and (not tags or tags[0][0]):
+            tags.insert(0, (0, self.first))
+        if tags:
+            self.sender.put({"kind": "result", "task": self.key, "tags": tags})
+        self.sender.flush()
+
+
+class _TaskFlows(Flows):
+    """Knows besides what Dask itself has handed to a task, numbers and texts included."""
+
+    def find(self, values: Iterable[Any]) -> tuple[str, ...]:
+        values = tuple(values)
+        found = super().find(values)
+        task = context.get()
+        if isinstance(task, _Task) and task.given:
+            given = [one for item in _items(values) for one in task.given.get(id(item), ())]
+            found = tuple(dict.fromkeys((*found, *given)))
+        return found
+
+
+def _items(values: Iterable[Any], depth: int = 0) -> Iterator[Any]:
+    for value in values:
+        yield value
+        if depth < 3 and type(value) in (list, tuple, dict) and len(value) <= _MOST_PLACES:
+            yield from _items(value.values() if type(value) is dict else value, depth + 1)
+
+
+class _Recorder(Recorder):
+    """Records the calls inside tasks; what no task of the asset does is nobody's."""
+
+    def __init__(self, sender: _Sender, asset: Mapping[str, Any]) -> None:
+        own = load_settings({}, script_folder=None).text("data_root")
+        told = asset["data_root"]
+        is_here = os.path.isdir(told)  # noqa: PTH112
+        data_root = Path(own or (told if is_here else default_folders().data_root)).absolute()
+        output_dir = Path(asset["output_dir"])
+        resolver = InputResolver(data_root, output_dir)
+        super().__init__(
+            output_dir=output_dir,
+            data_root=data_root,
+            resolver=resolver,
+            identifier=CodeIdentifier(
+                code_url=asset["code_url"],
+                code_version=asset["code_version"],
+                save_patch=asset["save_patch"],
+            ),
+            journal=cast("Journal", sender),
+            block=_STANDING,
+            max_repeats=asset["max_repeats"],
+        )
+        self.run = asset["run"]
+        self.block = None  # type: ignore[assignment]
+        self._open.clear()
+        self.flows = _TaskFlows()
+        self._sender = sender
+        if not os.path.isdir(asset["run_folder"]):  # noqa: PTH112
+            # A folder of the same name on another machine is not the asset's.
+            self.files = FileUse(resolver, f"{os.devnull}/{self.run}")
+
+    def begin(self, parent: ActiveProcess, start: Start, *, told: str = "") -> ActiveProcess:
+        """Start a process inside a task."""
+        process = ActiveProcess(self, parent, start)
+        record = process._record
+        task = parent
+        while task._parent is not None:
+            task = task._parent
+        self._sender.keep_patches(self.identifier.patches)
+        with self.lock:
+            self._open[record.id] = process
+        if isinstance(task, _Task):
+            number = task.numbers[record.name] = task.numbers.get(record.name, 0) + 1
+            is_first = task.first is None
+            is_whole = is_first and task.is_tracked
+            if parent is task and is_first:
+                task.first = record.id
+            entry = {
+                "kind": "start",
+                "task": [task.key, task.submission, record.name, number],
+                "monotonic": process._monotonic,
+                "is_whole": is_whole,
+                "record": self._sender.start_of(
+                    replace(record, notes=(*record.notes, told)) if told else record
+                ),
+            }
+            self._sender.put(entry, is_urgent=is_first or task.is_done)
+        return process
+
+    def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
+        super()._close(process, record)
+        self._records.clear()  # the client has them
+
+    def close_repeats(self, task: _Task) -> None:
+        """End what alike calls of a task are together."""
+        with self.lock:
+            for calls in task._repeats.values():
+                for repeat in cast("RepeatedCalls", calls):
+                    if self._repeats.pop(repeat.process._record.id, None) is not None:
+                        self.files.settle(repeat.process)
+                        self._close(repeat.process, repeat.record())
+
+    def count_call(self, call: object) -> int:
+        """Count a call; the client counts those of other tasks."""
+        task = context.get()
+        while task is not None and task._parent is not None:
+            task = task._parent
+        if not isinstance(task, _Task):
+            return 0
+        with self.lock:
+            before = task.calls.get(call, 0)
+            task.calls[call] = before + 1
+            return before
+
+
+class _Sender:
+    """Takes the place of a journal: what would be its lines goes to the client.
+
+    Parameters
+    ----------
+    worker
+        Where this is.
+    topic
+        What the client listens to.
+    """
+
+    def __init__(self, worker: Any, topic: str) -> None:
+        self.writer = os.urandom(4).hex()
+        self.counts: Callable[[], list[ProcessRecord]] = list
+        self.history: Callable[[], list[ProcessRecord]] = list
+        self.seen: Callable[[], list[ProcessRecord]] = list
+        self._worker, self._topic = worker, topic
+        self._started: dict[str, dict[str, Any]] = {}
+        self._waiting: list[dict[str, Any]] = []
+        self._sent = 0
+        self._last = 0.0
+        self._kept_patches: set[str] = set()
+        self._lock = threading.RLock()
+
+    def put(self, entry: dict[str, Any], *, is_urgent: bool = False) -> None:
+        """Send an entry with the next message."""
+        with self._lock:
+            self._waiting.append(entry)
+            is_late = time.monotonic() - self._last > _LONGEST_WAIT
+            if is_urgent or is_late or len(self._waiting) >= _MOST_WAITING:
+                self.flush()
+
+    def flush(self) -> int:
+        """Send what waits; give the number of messages so far."""
+        with self._lock:
+            if self._waiting:
+                self._last = time.monotonic()
+                message = {
+                    "writer": self.writer,
+                    "number": self._sent,
+                    "address": self._worker.address,
+                    "clocks": [time.time(), self._last],
+                    # Not every number of JSON can be sent as it is.
+                    "entries": json.dumps(self._waiting, separators=(",", ":")),
+                }
+                self._waiting = []
+                self._sent += 1
+                with suppress(Exception):  # a worker that is closing; the client says so
+                    self._worker.log_event(self._topic, message)
+            return self._sent
+
+    def start(self, record: ProcessRecord) -> None:
+        """Do nothing: what has begun is told with the task that it is in."""
+
+    def start_of(self, record: ProcessRecord) -> dict[str, Any]:
+        """Give a record that has begun, and remember it, so that its end tells only what is new."""
+        found = self._started[record.id] = to_json(record)
+        return found
+
+    def end(self, record: ProcessRecord) -> None:
+        """Tell that a process has ended."""
+        started = self._started.pop(record.id, None)
+        if started is not None and record.status is not ProcessStatus.RUNNING:
+            ended = to_json(record)
+            changed = {key: item for key, item in ended.items() if started.get(key) != item}
+            gone = [key for key in started if key not in ended]
+            # Unless its task has ended before it, it waits for that.
+            self.put({"kind": "end", "process": record.id, "record": changed, "gone": gone})
+
+    def keep_patches(self, patches: Iterable[Any]) -> None:
+        """Tell of uncommitted changes."""
+        for patch in patches:
+            if patch.commit_hash not in self._kept_patches:
+                self._kept_patches.add(patch.commit_hash)
+                content = patch.content.decode("latin-1")
+                self.put({"kind": "patch", "commit": patch.commit_hash, "content": content})
+
+    def input_folder(self, name: str, folder: Path) -> None:
+        """Tell of a data asset, which the client may have as well."""
+        self.put({"kind": "input", "name": name})
+
+    def later(self) -> None:
+        """Do nothing: counts of repeated calls are told when their task ends."""
+
+    def write_counts(self) -> None:
+        """Do nothing, as above."""

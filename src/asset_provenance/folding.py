@@ -1,0 +1,104 @@
+"""Calls of one function that several workers made, held to ``max_repeats`` together.
+
+Each process of the operating system counts its own calls; see :mod:`asset_provenance.repeats`. When
+the asset closes, those of all of them are counted anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+
+from asset_provenance.records import ProcessRecord, ProcessStatus
+from asset_provenance.repeats import united
+
+__all__ = ["fold"]
+
+
+def fold(records: Sequence[ProcessRecord], limit: int) -> tuple[ProcessRecord, ...]:
+    """Give records in which the calls of no function are more processes than allowed.
+
+    Parameters
+    ----------
+    records
+        Of all processes of the operating system; the one without a parent stays as it is, and all
+        keep their order.
+    limit
+        So many calls of one function are a process each. Of the rest, those with the same parent,
+        inputs and outputs are one process, and so are those beyond as many of these.
+    """
+    if len({_program(record) for record in records if record.parent_id}) < 2:
+        return tuple(records)  # who was alone has counted all
+    folding = _Folding(records, limit)
+    for record in sorted(records, key=lambda one: (one.start_date_time, one.id)):
+        folding.add(record)
+    return folding.result(records)
+
+
+class _Folding:
+    def __init__(self, records: Sequence[ProcessRecord], limit: int) -> None:
+        self._limit = limit
+        self._counts: dict[Hashable, int] = {}
+        self._groups: dict[Hashable, dict[Hashable, list[ProcessRecord]]] = {}
+        self._kept: dict[str, ProcessRecord] = {}
+        self._became: dict[str, str] = {}
+        alone: dict[Hashable, int] = {}
+        for record in records:
+            if record.calls is None:
+                key = _program(record), _function(record)
+                alone[key] = alone.get(key, 0) + 1
+        # One process alone has more: it is no function, but a block, of which each time counts.
+        self._blocks = {function for (_, function), count in alone.items() if count > limit}  # type: ignore[misc]
+
+    def add(self, record: ProcessRecord) -> None:
+        """Take in a record; those that started earlier have been taken in."""
+        parent = self._became.get(record.parent_id or "", record.parent_id)
+        record = replace(record, parent_id=parent)
+        function = _function(record)
+        # What was interrupted is to be seen, and is one of few.
+        is_single = record.calls is None and (
+            not parent
+            or function in self._blocks
+            or record.status not in (ProcessStatus.COMPLETED, ProcessStatus.FAILED)
+        )
+        if not is_single and record.calls is None:
+            count = self._counts[function] = self._counts.get(function, 0) + 1
+            is_single = count <= self._limit
+        if is_single:
+            self._kept[record.id] = record
+            return
+        groups = self._groups.setdefault((function, parent), {})
+        key: Hashable = (record.inputs, record.outputs, record.reads)
+        if key not in groups and len(groups) >= self._limit:
+            key = None
+        group = groups.setdefault(key, [])
+        group.append(record)
+        self._became[record.id] = group[0].id
+
+    def result(self, records: Sequence[ProcessRecord]) -> tuple[ProcessRecord, ...]:
+        """Give what became of the records, in the order of those."""
+        for groups in self._groups.values():
+            for group in groups.values():
+                first = group[0]
+                self._kept[first.id] = first if len(group) == 1 and first.calls else united(
+                    first.name, group
+                )  # fmt: skip
+        return tuple(
+            _renamed(self._kept[record.id], self._became)
+            for record in records
+            if record.id in self._kept
+        )
+
+
+def _renamed(record: ProcessRecord, became: Mapping[str, str]) -> ProcessRecord:
+    follows = dict.fromkeys(became.get(one, one) for one in record.follows)
+    follows.pop(record.id, None)
+    return replace(record, follows=tuple(follows))
+
+
+def _program(record: ProcessRecord) -> str:
+    return record.id.rpartition("-")[0]
+
+
+def _function(record: ProcessRecord) -> Hashable:
+    return record.name, record.process_type, record.stage, record.code and record.code.run_script
