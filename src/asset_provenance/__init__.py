@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ _HOMES = {
     "track_process": "tracking",
 }
 
+_RECORDING = ("DerivedAsset", "current_process", "track_process")
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used, so that importing the package costs nothing."""
@@ -62,6 +65,9 @@ def __getattr__(name: str) -> Any:
         value: Any = importlib.import_module("importlib.metadata").version("asset-provenance")
     elif name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        if "ASSET_PROVENANCE_JOIN" in os.environ and name in _RECORDING:
+            # This script was started while an asset was open, and what it does belongs to that.
+            importlib.import_module(f"{__name__}.joining").join_by_environment()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

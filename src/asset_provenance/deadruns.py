@@ -19,13 +19,13 @@ from typing import Any
 
 import psutil
 
+from asset_provenance import folding, workers
 from asset_provenance.corefiles import JOURNAL_FOLDER, MANIFEST, parse_json, read_bytes
 from asset_provenance.errors import StorageError
 from asset_provenance.folder import OutputFolder, is_taken
 from asset_provenance.journal import (
     count_damaged,
     read_entries,
-    read_processes,
     user_journals,
 )
 from asset_provenance.metadata import writer
@@ -254,14 +254,13 @@ def _with_processes(
     ended: dict[str, ProcessRecord] = {}
     begun: dict[str, ProcessRecord] = {}
     last: dict[str, datetime] = {}
-    for path in files:
-        for found, records in zip((ended, begun), read_processes(path), strict=True):
+    written = [workers.read(path) for path in files]
+    for one in written:
+        for found, records in ((ended, one.ended), (begun, one.begun)):
             for record in records:
-                # A forked child that leaves its parent's blocks ends them too, for itself only.
-                if _writer(record) == path.stem:
-                    found.setdefault(record.id, record)
-                    time = record.end_date_time or record.start_date_time
-                    last[path.stem] = max(time, last.get(path.stem, time))
+                found.setdefault(record.id, record)
+                time = record.end_date_time or record.start_date_time
+                last[one.writer] = max(time, last.get(one.writer, time))
     block = next((one for one in (*ended.values(), *begun.values()) if not one.parent_id), None)
     if block is None:
         return run
@@ -274,22 +273,37 @@ def _with_processes(
         reason = next((str(e.get("reason")) for e in entries if e.get("kind") == "close"), None)
         ending = _ending(block, reason)
         note = "Interrupted: the process that ran it ended before it had."
+    exits = {number: code for one in written for number, code in one.exits.items()}
+    codes = {one.writer: exits.get(one.process_id or 0) for one in written}
     interrupted = {
-        record.id: replace(
-            record,
-            end_date_time=last[_writer(record)],
-            status=ProcessStatus.INTERRUPTED,
-            notes=(*record.notes, note),
-        )
+        record.id: _interrupted(record, last[_writer(record)], codes[_writer(record)], note)
         for record in begun.values()
     }
-    processes = interrupted | ended
+    seen = workers.with_seen(tuple((interrupted | ended).values()), written)
+    limit = next((one.max_repeats for one in written if one.max_repeats), len(seen))
+    processes = {record.id: record for record in folding.fold(seen, limit)}
     block = processes.pop(block.id)
     return replace(
         run,
         block=replace(block, notes=(*block.notes, _WRITTEN_LATER)),
         records=tuple(sorted(processes.values(), key=lambda record: record.start_date_time)),
         ending=ending,
+    )
+
+
+def _interrupted(
+    record: ProcessRecord, last: datetime, code: int | None, note: str
+) -> ProcessRecord:
+    error = None
+    if code is not None:
+        error, how = workers.how_it_ended(code)
+        note = f"Interrupted: {how[0].lower()}{how[1:]}"
+    return replace(
+        record,
+        end_date_time=last,
+        status=ProcessStatus.INTERRUPTED,
+        error=error,
+        notes=(*record.notes, note),
     )
 
 

@@ -49,6 +49,8 @@ class ProcessFiles:
     follows: dict[str, None] = field(default_factory=dict)
     known_folders: dict[str, ResolvedInput] = field(default_factory=dict)
     """Folders that it has read from already, and the data asset of each: the usual case."""
+    inside: dict[str, dict[str, None]] = field(default_factory=dict)
+    """Of inputs without a description, the paths read in each, relative to its folder."""
     doubtful: dict[str, tuple[str, State]] = field(default_factory=dict)
     """Files that it may yet change: their full path, and their state before."""
     _whole: set[str] = field(default_factory=set)
@@ -110,8 +112,9 @@ class FileUse:
         """
         folder = path.rpartition("/")[0]
         files = process._files
-        if folder in files.known_folders:
-            return True
+        known = files.known_folders.get(folder)
+        if known is not None:
+            return _is_told(files, known, path)
         if path.startswith("s3://"):
             self._saw_asset(process, asset_ref(None, path), access)
             return False
@@ -138,7 +141,9 @@ class FileUse:
                 # A loose file is an asset of its own, and its folder says nothing.
                 if found.folder is not None:
                     files.known_folders[folder] = found
-                    return True
+                    if not self._resolver.is_described(str(found.folder)):
+                        files.inside.setdefault(found.ref.identity, {})
+                    return _is_told(files, found, path)
         return False
 
     def _asset_of(self, files: ProcessFiles, folder: str, path: str) -> ResolvedInput | None:
@@ -274,6 +279,16 @@ class FileUse:
         return _LINKS if _holds_links(folder) else _OUTSIDE, "", real
 
 
+def _is_told(files: ProcessFiles, found: ResolvedInput, path: str) -> bool:
+    """Take note of the path, where several steps may have left files; else there is no need."""
+    inside = None if found.ref is None else files.inside.get(found.ref.identity)
+    start = f"{found.folder}/"
+    if inside is None or len(inside) >= _MOST_PATHS or not path.startswith(start):
+        return True
+    inside[valid_text(path[len(start) :])] = None
+    return False
+
+
 def _holds_links(folder: str) -> bool:
     try:
         with os.scandir(folder or "/") as entries:
@@ -302,5 +317,10 @@ def with_files(record: ProcessRecord, files: ProcessFiles) -> ProcessRecord:
         observed=tuple(dict.fromkeys((*record.observed, *files.inputs))),
         read_files=dict(files.read),
         written_files=dict(files.written),
+        read_inside={
+            name: tuple(paths)
+            for name, paths in files.inside.items()
+            if 0 < len(paths) < _MOST_PATHS
+        },
         follows=tuple(dict.fromkeys((*record.follows, *files.follows))),
     )

@@ -42,13 +42,13 @@ class _Folding:
         self._groups: dict[Hashable, dict[Hashable, list[ProcessRecord]]] = {}
         self._kept: dict[str, ProcessRecord] = {}
         self._became: dict[str, str] = {}
-        alone: dict[Hashable, int] = {}
+        alone: dict[tuple[str, Hashable], int] = {}
         for record in records:
             if record.calls is None:
                 key = _program(record), _function(record)
                 alone[key] = alone.get(key, 0) + 1
         # One process alone has more: it is no function, but a block, of which each time counts.
-        self._blocks = {function for (_, function), count in alone.items() if count > limit}  # type: ignore[misc]
+        self._blocks = {key[1] for key, count in alone.items() if count > limit}
 
     def add(self, record: ProcessRecord) -> None:
         """Take in a record; those that started earlier have been taken in."""

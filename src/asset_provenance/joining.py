@@ -128,7 +128,7 @@ def _join(facts: dict[str, Any], run_folder: Path) -> Recorder | None:
     from asset_provenance.capture.code import CodeIdentifier  # noqa: PLC0415
     from asset_provenance.capture.inputs import InputResolver  # noqa: PLC0415
 
-    journal = Journal.join(run_folder, Path(facts["folder"]))
+    journal = Journal.join(run_folder, Path(facts["folder"]), facts["max_repeats"])
     if journal is None:
         return None
     output_dir, data_root = Path(facts["output_dir"]), Path(facts["data_root"])

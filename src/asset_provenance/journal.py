@@ -122,10 +122,14 @@ class Journal:
         self.is_first = True
         """Whether it is the program's that began the run, not of a worker that joined."""
         self._counted = ""
+        self.max_repeats = 0
+        """So many calls of one function are a process each; told where several write."""
         self.exits: dict[int, int] = {}
         """How processes of the operating system ended that this one started, by their number."""
         self.counts: Callable[[], list[ProcessRecord]] = list
         """Gives the processes that repeated calls are, as far as they have come."""
+        self.over: Callable[[], object] = list
+        """Called in a worker that finds that the run is over."""
         self.seen: Callable[[], list[ProcessRecord]] = list
         """Gives what was seen of processes that other writers began."""
         self.history: Callable[[], list[ProcessRecord]] = list
@@ -253,6 +257,8 @@ class Journal:
     def _append(self, entry: dict[str, Any]) -> None:
         line = _line(entry)
         with self._lock:
+            if not self._is_awake:
+                self._notice_end()
             if self._failed or not line:
                 return
             try:
@@ -274,14 +280,21 @@ class Journal:
                 return
             if os.fstat(self._file).st_nlink == 0:
                 self._go_elsewhere("it was removed")
-            elif not self.is_first and is_over(self.run_folder):
-                self._failed = True
+            else:
+                self._notice_end()
+
+    def _notice_end(self) -> None:
+        """Stop quietly in a worker that lives longer than the run."""
+        if not (self.is_first or self._failed) and is_over(self.run_folder):
+            self._failed = True
+            self.over()
 
     def _go_elsewhere(self, reason: str) -> None:
         """Begin the journal anew in the user's own folder, with all that it had."""
         # A worker that lives longer than the run has nothing to say any more, and to nobody.
         if self.folder != self.run_folder or not self.is_first:
             self._failed = True
+            self.over()
             return
         elsewhere = user_journals() / self.run_folder.name
         try:
@@ -317,8 +330,13 @@ class Journal:
                 kind = "start" if record.status is ProcessStatus.RUNNING else "end"
                 self._write(_line({"kind": kind, **to_json(record)}))
 
+    @property
+    def _is_awake(self) -> bool:
+        """Whether there was a line within the last half second."""
+        return self._syncer is not None and self._syncer.is_pending
+
     def _sync_soon(self) -> None:
-        if self._syncer is None or not self._syncer.is_pending:
+        if not self._is_awake:
             self._syncer = _Syncer(self)
             try:
                 self._syncer.start()
@@ -355,10 +373,11 @@ class Journal:
             self._begin_further()
 
     @classmethod
-    def join(cls, run_folder: Path, folder: Path) -> Journal | None:
+    def join(cls, run_folder: Path, folder: Path, max_repeats: int) -> Journal | None:
         """Write to the journal of a run that another process began; None if that is over."""
         journal = cls.__new__(cls)
         journal._prepare(run_folder, folder)
+        journal.max_repeats = max_repeats
         journal._begin_further()
         if journal._failed:
             return None
@@ -378,6 +397,7 @@ class Journal:
             "parent": os.getppid(),
             "started": started(os.getpid()),
             "host": socket.gethostname(),
+            "max_repeats": self.max_repeats,
         })  # fmt: skip
 
 

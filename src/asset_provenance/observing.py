@@ -25,10 +25,11 @@ def begin(recorder: Recorder) -> None:
         _watching = Watching(_saw, _moved, context.get)
         libraries.watch(_watching.patches)
         # They record in their turn, so they come after the recorder.
-        from asset_provenance.engines import processes, threads  # noqa: PLC0415
+        from asset_provenance.engines import processes, programs, threads  # noqa: PLC0415
 
         threads.watch(_watching.patches)
         processes.watch(_watching.patches)
+        programs.watch(_watching.patches)
 
 
 def end(recorder: Recorder) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,8 @@ class Recorder:
         journal.counts = self._repeated
         journal.seen = self._seen
         journal.history = self._all_records
+        journal.max_repeats = max_repeats
+        journal.over = self.abandon
         if block is None:
             self.block = self.stand_in(stands_for)
             return
@@ -246,8 +249,9 @@ class Recorder:
         is_known = self.files.saw(process, path, access, before)
         if self._foreign_ids and process._record.id in self._foreign_ids:
             self.journal.later()
-        while self.files.found:
-            self._remember(self.files.found.pop())
+        with suppress(IndexError):  # another thread may take what this one sees
+            while self.files.found:
+                self._remember(self.files.found.pop())
         return is_known
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
@@ -262,7 +266,7 @@ class Recorder:
         look_again()
         if record.id in self._foreign_ids:
             return  # it is another's to end
-        if process is not self.block:
+        if process is not self.block and self.journal.is_first:
             self._records.append(record)
         self.journal.end(record)
 
@@ -336,12 +340,15 @@ class Recorder:
             self._folders.setdefault(name, folder)
         found = workers.records_of(written, self.journal.exits, memory_was_short=self._was_short())
         began, known = self.block._monotonic, self.block._record.start_date_time
-        found = [
-            self._with_resources(one, began + (one.start_date_time - known).total_seconds())
-            for one in found
-        ]
+
+        def resources(one: ProcessRecord) -> ProcessRecord:
+            since = (one.start_date_time - known).total_seconds()
+            return self._with_resources(one, began + since)
+
+        found = [resources(one) for one in found]
         records = workers.with_seen([self.block._record, *self._records, *found], written)
-        self.block._record, *self._records = folding.fold(records, self.max_repeats)
+        self.block._record, *folded = folding.fold(records, self.max_repeats)
+        self._records = [resources(one) if one.calls is not None else one for one in folded]
 
     def _was_short(self) -> bool:
         kills = out_of_memory_kills()
@@ -394,11 +401,8 @@ class Recorder:
 
     def abandon(self) -> None:
         """Let go of an asset that another process of the operating system has closed."""
-        if self in open_recorders:
+        with suppress(ValueError):
             open_recorders.remove(self)
-        with self.lock:
-            for process in self._open.values():
-                process._ended = True
 
     def token(self, process_id: str) -> dict[str, JsonValue]:
         """Give what another process of the operating system needs to join, inside a process."""
@@ -420,6 +424,7 @@ class Recorder:
         self.files.lock = threading.RLock()
         self.files.found = []
         self.journal.continue_as_new_writer()
+        self.usage = None  # its parent looks at what it uses, too
         self._records = []
         self._repeats = {}
         self._foreign, self._foreign_ids = [], set()
@@ -484,8 +489,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-if "ASSET_PROVENANCE_JOIN" in os.environ:  # a script that was started while an asset was open
-    from asset_provenance.joining import join_by_environment
-
-    join_by_environment()

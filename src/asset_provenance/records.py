@@ -193,10 +193,15 @@ class ProcessRecord:
         Paths below the output folder that it was seen to read and write, with the time of the
         last use on the monotonic clock, in seconds. A path that ends with a slash stands for all
         the files in that folder.
+    read_inside
+        Of inputs that are no described assets, the paths that it was seen to read in each: several
+        earlier steps may have left files there.
     follows
         The ids of the processes whose files it read, or whose results it was given.
     resources
         What it ran on, and what the program used meanwhile.
+    calls
+        Of one that is many alike calls: what was counted of them; see ``repeats.calls_note``.
     """
 
     id: str
@@ -218,8 +223,10 @@ class ProcessRecord:
     observed: tuple[str, ...] = ()
     read_files: Mapping[str, float] = field(default_factory=dict, hash=False)
     written_files: Mapping[str, float] = field(default_factory=dict, hash=False)
+    read_inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     follows: tuple[str, ...] = ()
     resources: ResourceRecord | None = None
+    calls: Mapping[str, JsonValue] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +312,7 @@ def _plain(value: Any) -> JsonValue:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return dict(value)
+        return {name: list(item) if type(item) is tuple else item for name, item in value.items()}
     return value  # type: ignore[no-any-return]
 
 
@@ -327,6 +334,9 @@ def process_from_json(data: Mapping[str, Any]) -> ProcessRecord:
         fields["code"] = code_from_json(fields["code"])
     if "inputs" in fields:
         fields["inputs"] = inputs_from_json(fields["inputs"])
+    if "read_inside" in fields:
+        inside = fields["read_inside"]
+        fields["read_inside"] = {name: tuple(paths) for name, paths in inside.items()}
     if "resources" in fields:
         fields["resources"] = resource_from_json(fields["resources"])
     for name in ("reads", "outputs", "notes", "observed", "follows"):

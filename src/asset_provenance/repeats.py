@@ -25,7 +25,7 @@ from pathlib import (
     WindowsPath,
 )
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from asset_provenance.capture.objects import ARRAY_LIBRARIES, is_from
@@ -34,7 +34,7 @@ from asset_provenance.process import COMPLETED, ActiveProcess, Outcome, outcome
 from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import REDACTED
 
-__all__ = ["Repeat", "RepeatedCalls", "Variation"]
+__all__ = ["Repeat", "RepeatedCalls", "Variation", "calls_note", "united"]
 
 _MOST_ROWS = 4096
 _MOST_VALUES = 10
@@ -159,17 +159,23 @@ class Variation:
         varied.update(name for name, texts in self._texts.items() if texts)
         return {name: value for name, value in self._shown.items() if name not in varied}
 
-    def __str__(self) -> str:
-        parts = [
-            f"{name} from {low} to {high}"
-            for name, (low, high) in self._ranges.items()
-            if low != high
-        ]
-        for name, texts in self._texts.items():
-            if texts:
-                more = ", ..." if len(texts) > _MOST_VALUES else ""
-                parts.append(f"{name} over {', '.join(texts[:_MOST_VALUES])}{more}")
-        return "; ".join(parts)
+    @property
+    def varied(self) -> dict[str, list[Any]]:
+        """Over what the others varied: of numbers the smallest and the largest, else texts."""
+        ranges = {name: limits for name, limits in self._ranges.items() if limits[0] != limits[1]}
+        return {name: list(found) for name, found in (*ranges.items(), *self._texts.items())
+                if found}  # fmt: skip
+
+
+def _varied_text(varied: Mapping[str, Any]) -> str:
+    parts = []
+    for name, found in varied.items():
+        if type(found[0]) is str:
+            more = ", ..." if len(found) > _MOST_VALUES else ""
+            parts.append(f"{name} over {', '.join(found[:_MOST_VALUES])}{more}")
+        else:
+            parts.append(f"{name} from {found[0]} to {found[1]}")
+    return "; ".join(parts)
 
 
 def _short(value: JsonValue) -> str:
@@ -276,23 +282,119 @@ class Repeat:
         self._is_told = False
         with self._lock:
             self._fold()
-            how = self._outcome()
-            record = self.process._as_ended(how, self._last)
+            calls = self._calls()
+            record = self.process._as_ended(_outcome(self.process._record.name, calls), self._last)
             constant = None if self._variation is None else self._variation.constant
+        record = replace(record, calls=calls)
         # Of the first call's parameters, only what all the calls had in common.
         return record if constant is None else replace(record, parameters=constant or None)
 
-    def _outcome(self) -> Outcome:
-        name = self.process._record.name
-        notes = [f"{self._ended} further calls of {name}, together one process."]
+    def _calls(self) -> dict[str, JsonValue]:
+        calls: dict[str, JsonValue] = {"ended": self._ended}
         if self._failed:
-            notes.append(f"{self._failed} of them failed, the first with {self._error}.")
-        if self._variation is not None and (varied := str(self._variation)):
-            notes.append(f"Varied: {varied}.")
-        if self._failed < self._ended:
-            return Outcome(COMPLETED.status, note=" ".join(notes))
-        status = ProcessStatus.FAILED if self._failed else ProcessStatus.INTERRUPTED
-        return Outcome(status, self._error, " ".join(notes))
+            calls |= {"failed": self._failed, "error": self._error}
+        if self._variation is not None and (varied := self._variation.varied):
+            calls["varied"] = dict(varied)
+        return calls
+
+
+def _outcome(name: str, calls: Mapping[str, Any]) -> Outcome:
+    ended, failed = calls["ended"], calls.get("failed", 0)
+    note = calls_note(name, calls)
+    if failed < ended:
+        return Outcome(COMPLETED.status, note=note)
+    status = ProcessStatus.FAILED if failed else ProcessStatus.INTERRUPTED
+    return Outcome(status, calls.get("error"), note)
+
+
+def calls_note(name: str, calls: Mapping[str, Any]) -> str:
+    """Tell in words what is counted of many alike calls."""
+    notes = [f"{calls['ended']} further calls of {name}, together one process."]
+    if calls.get("failed"):
+        notes.append(f"{calls['failed']} of them failed, the first with {calls.get('error')}.")
+    if calls.get("varied"):
+        notes.append(f"Varied: {_varied_text(calls['varied'])}.")
+    return " ".join(notes)
+
+
+def united(name: str, records: Sequence[ProcessRecord]) -> ProcessRecord:
+    """Give the one process that alike calls are which several have counted, or not yet.
+
+    Parameters
+    ----------
+    name
+        Of the function.
+    records
+        Each of one call that ended, or of several, in the order of their start.
+    """
+    first, calls = records[0], {"ended": 0}  # type: tuple[ProcessRecord, dict[str, Any]]
+    notes: dict[str, None] = {}
+    for record in records:
+        of_one = {"ended": 1, "failed": int(record.status is ProcessStatus.FAILED)}
+        counted = of_one if record.calls is None else record.calls
+        calls["ended"] += counted["ended"]
+        if failed := counted.get("failed"):
+            calls["failed"] = calls.get("failed", 0) + failed
+            calls.setdefault("error", counted.get("error", record.error))
+        said = None if record.calls is None else calls_note(name, record.calls)
+        notes.update(dict.fromkeys(note for note in record.notes if note != said))
+    constant, varied = _united_parameters(records)
+    if varied:
+        calls["varied"] = varied
+    how = _outcome(name, calls)
+    ends = [record.end_date_time for record in records if record.end_date_time is not None]
+    return replace(
+        first,
+        end_date_time=max(ends, default=first.end_date_time),
+        status=how.status,
+        error=how.error,
+        parameters=constant or None,
+        results={k: v for record in records for k, v in (record.results or {}).items()} or None,
+        notes=(*notes, how.note or ""),
+        observed=tuple(dict.fromkeys(one for record in records for one in record.observed)),
+        read_files=_latest(record.read_files for record in records),
+        written_files=_latest(record.written_files for record in records),
+        follows=tuple(dict.fromkeys(one for record in records for one in record.follows)),
+        calls=calls,
+    )
+
+
+def _latest(uses: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for files in uses:
+        for path, time in files.items():
+            found[path] = max(time, found.get(path, time))
+    return found
+
+
+def _united_parameters(
+    records: Sequence[ProcessRecord],
+) -> tuple[dict[str, JsonValue], dict[str, list[Any]]]:
+    """Give the parameters that were the same in all, and over what the others varied."""
+    constant: dict[str, JsonValue] = {}
+    varied: dict[str, list[Any]] = {}
+    known: list[tuple[Mapping[str, JsonValue], Mapping[str, Any]]] = [
+        (record.parameters or {}, cast("Any", (record.calls or {}).get("varied")) or {})
+        for record in records
+    ]
+    names = dict.fromkeys(name for pair in known for part in pair for name in part)
+    for name in names:
+        found = [part[name] for part in (pair[0] for pair in known) if name in part]
+        others = [part[name] for part in (pair[1] for pair in known) if name in part]
+        if not others and all(value == found[0] for value in found):
+            constant[name] = found[0]
+            continue
+        numbers = [value for value in found if type(value) in _NUMBERS]
+        ranges = [limits for limits in others if type(limits[0]) in _NUMBERS]
+        if len(numbers) == len(found) and len(ranges) == len(others):
+            values = [*numbers, *(value for limits in ranges for value in limits)]
+            varied[name] = [min(cast("Any", values)), max(cast("Any", values))]
+            continue
+        texts = [_short(value) for value in found]
+        for each in others:
+            texts += each if type(each[0]) is str else [f"{each[0]} to {each[1]}"]
+        varied[name] = list(dict.fromkeys(texts))[: _MOST_VALUES + 1]
+    return constant, varied
 
 
 class RepeatedCalls:

@@ -27,6 +27,8 @@ class Watched(Protocol):
 
 _watched: list[Watched] = []
 _previous: Callable[[int, FrameType | None], Any] | int | None = None
+_program = 0
+"""The process of the operating system whose runs these are."""
 
 
 def watch(run: Watched) -> None:
@@ -35,7 +37,7 @@ def watch(run: Watched) -> None:
     Only the main thread can set a handler, and where the signal is ignored or handled outside
     Python it is left alone.
     """
-    global _previous  # noqa: PLW0603 - a program has one handler
+    global _previous, _program  # noqa: PLW0603 - a program has one handler
     if threading.current_thread() is not threading.main_thread():
         return
     if not _watched:
@@ -44,6 +46,7 @@ def watch(run: Watched) -> None:
             return
         _previous = present
         signal.signal(signal.SIGTERM, _on_signal)
+    _program = os.getpid()
     _watched.append(run)
 
 
@@ -63,6 +66,8 @@ def _restore() -> None:
 
 def _on_signal(number: int, frame: FrameType | None) -> Any:
     name = signal.Signals(number).name
+    if os.getpid() != _program:
+        _watched.clear()  # a worker that is ended before it has forgotten what is its parent's
     if callable(_previous):
         for run in _watched:
             run.tell_signal(name)

@@ -34,7 +34,9 @@ class Written:
     writer
         What the ids of its processes begin with.
     process_id, started, host
-        Which process of the operating system it is; None and nothing where it does not say.
+        Which process of the operating system it is; None where it does not say.
+    max_repeats
+        So many calls of one function are a process each.
     ended, begun
         The processes that it ended, and those that it only began.
     seen
@@ -47,6 +49,7 @@ class Written:
     process_id: int | None
     started: float | None
     host: str | None
+    max_repeats: int | None
     ended: tuple[ProcessRecord, ...]
     begun: tuple[ProcessRecord, ...]
     seen: tuple[ProcessRecord, ...]
@@ -88,6 +91,7 @@ def read(path: Path) -> Written:
         process_id=who.get("process_id"),
         started=who.get("started"),
         host=who.get("host"),
+        max_repeats=who.get("max_repeats"),
         ended=ended,
         begun=begun,
         seen=tuple(read_seen(path)),

@@ -83,6 +83,22 @@ EXAMPLES = {
         source_data=(SESSION, *OTHER_SESSIONS),
         inherited=("subject", "procedures"),
     ),
+    "parallel": Expected(
+        name="900101-march_spiking-irregularity",
+        graph={
+            "spiking_irregularity": [],
+            "spiking_irregularity_1": [],
+            "spiking_irregularity_2": [],
+            "compare": [
+                "spiking_irregularity",
+                "spiking_irregularity_1",
+                "spiking_irregularity_2",
+            ],
+        },
+        outputs=("irregularity.csv",),
+        source_data=(SESSION, *OTHER_SESSIONS),
+        inherited=("subject", "procedures"),
+    ),
     "aggregate_subjects": Expected(
         name="running-cohort_running-summary",
         graph={"summarise_running": [], "summarise_running_1": []},
@@ -321,6 +337,15 @@ def test_a_failed_attempt_stays_in_the_record_beside_the_one_that_worked(laborat
     parent = processes["tuning_width"]
     assert parent["start_date_time"] <= failed["start_date_time"]
     assert again["end_date_time"] <= parent["end_date_time"]
+
+
+def test_workers_record_each_the_session_that_they_read(laboratory):
+    *calls, comparison = own_processes(validate_set(laboratory.result("parallel"))).values()
+    read_by = [[asset["name"] for asset in call["code"]["input_data"]] for call in calls]
+    assert sorted(read_by) == [[name] for name in (SESSION, *OTHER_SESSIONS)]
+    assert comparison["code"]["input_data"] is None
+    assert comparison["output_path"] == "irregularity.csv"
+    assert comparison["output_parameters"] == {"units": 12}
 
 
 def test_the_block_of_a_second_analysis_is_recorded_with_its_options_as_parameters(laboratory):

@@ -262,3 +262,23 @@ def test_a_reference_input_that_a_stage_read_is_no_input(data_root: Path) -> Non
     ) as asset:
         pass
     assert read_json(asset.output_dir / "data_description.json")["source_data"] == [RAW]
+
+
+def test_a_step_that_reads_one_file_of_many_stages_follows_who_wrote_that_one(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_asset(data_root)
+    stages = data_root / "stages"
+    for name in ("a", "b"):
+        with DerivedAsset(name, inputs=(), fragment=True, output_dir=stages, **PEOPLE):
+            with track_process(f"make_{name}"):
+                (stages / f"{name}.txt").write_text("x")
+    with DerivedAsset("last", inputs=RAW, **PEOPLE):
+        with track_process("use_b"):
+            (stages / "b.txt").read_text()
+        with track_process("use_both"):
+            (stages / "a.txt").read_text()
+            (stages / "b.txt").read_text()
+    found = graph(Path("results"))
+    assert found["use_b"] == ["make_b"]
+    assert found["use_both"] == ["make_a", "make_b"]

@@ -20,7 +20,7 @@ FIELDS = {
     "core_dependency notes",
     "ProcessRecord": "id name process_type stage start_date_time parent_id end_date_time status "
     "code parameters results inputs reads outputs notes error observed read_files written_files "
-    "follows",
+    "read_inside follows resources calls",
     "AssetRecord": "process_name creation_time output_dir data_root inputs reference_inputs "
     "settings host process_id user",
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from asset_provenance.engines.dask_tasks import annotating, key_text
+from asset_provenance.engines.dask_tasks import annotating, is_annotated, key_text
 from asset_provenance.errors import UsageError
 from asset_provenance.process import describe
 from asset_provenance.recorder import innermost, recorder_of
@@ -159,23 +159,16 @@ class _Session:
             try:
                 client.unregister_worker_plugin(self._plugin)
                 client.unsubscribe_topic(self._topic)
+                client._event_handlers.pop(self._topic, None)
             except Exception as error:  # noqa: BLE001 - what there is has been recorded
                 _log.info("a worker could not be told that it is not followed: %s", describe(error))
 
     def _asset(self) -> dict[str, Any]:
-        recorder = self._recorder
-        identifier = recorder.identifier
         return {
+            **self._recorder.token(self._process._record.id),
             "run": self._run,
             "topic": self._topic,
             "version": RECORD_VERSION,
-            "data_root": recorder._roots[0],
-            "output_dir": str(recorder.output_dir),
-            "run_folder": str(recorder.journal.run_folder),
-            "max_repeats": recorder.max_repeats,
-            "code_url": identifier._code_url,
-            "code_version": identifier._code_version,
-            "save_patch": identifier._git._save_patch,
         }
 
     def _handle(self, event: tuple[float, Mapping[str, Any]]) -> None:
@@ -199,6 +192,8 @@ class _Session:
     def _submitting(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def submit(*args: Any, **kwargs: Any) -> Any:
+            if is_annotated():
+                return original(*args, **kwargs)  # by an asset inside this one
             process = innermost()
             if process is None or process._owner is not self._recorder:
                 process = self._process
@@ -225,7 +220,7 @@ class _Session:
             values = await original(futures, *args, **kwargs)
             try:
                 self._tag(futures, values)
-            except Exception:  # it costs an edge, never the results
+            except Exception:  # noqa: BLE001 - it costs an edge, never the results
                 _log.warning("where results came from could not be recorded", exc_info=True)
             return values
 
@@ -255,7 +250,7 @@ class _Session:
             found = client.sync(
                 client._run,
                 flush,
-                args=(self._run,),
+                self._run,
                 on_error="return",
                 callback_timeout=_LONGEST_WAIT,
             )
@@ -277,16 +272,16 @@ def _make_plugin(asset: Mapping[str, Any]) -> Any:
     from distributed import WorkerPlugin  # noqa: PLC0415 - an extra
 
     # A class inside a function is sent by value: a worker without this package must not fail on it.
-    class FollowTasks(WorkerPlugin):  # type: ignore[misc]
+    class FollowTasks(WorkerPlugin):
         def __init__(self, asset: dict[str, Any]) -> None:
             self.asset = asset
 
         def setup(self, worker: Any) -> None:
             try:
+                from asset_provenance import records  # noqa: PLC0415 - as above
                 from asset_provenance.engines import dask_worker  # noqa: PLC0415 - its own
-                from asset_provenance.records import RECORD_VERSION as version  # noqa: PLC0415
 
-                if version != self.asset["version"]:
+                if self.asset["version"] != records.RECORD_VERSION:
                     raise ImportError("another version of asset-provenance is installed there")
             except Exception as error:  # noqa: BLE001 - whatever is wrong there
                 reason = f"{type(error).__name__}: {error}"

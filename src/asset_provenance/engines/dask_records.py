@@ -12,9 +12,10 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 from asset_provenance.capture.code import Patch
 from asset_provenance.capture.files import Access
@@ -23,7 +24,7 @@ from asset_provenance.engines.dask_tasks import result_of
 from asset_provenance.errors import UsageError
 from asset_provenance.process import ActiveProcess, Outcome, Start
 from asset_provenance.recorder import Recorder, context
-from asset_provenance.records import ProcessRecord, ProcessStatus, process_from_json, to_json
+from asset_provenance.records import ProcessRecord, ProcessStatus, ResourceRecord, process_from_json
 from asset_provenance.repeats import Repeat, RepeatedCalls, Variation
 
 __all__ = ["Attempts"]
@@ -82,6 +83,7 @@ class Attempts:
         self._next: dict[str, int] = {}
         self._early: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._again: dict[str, int] = {}
+        self._repeats: set[object] = set()
         self._changed = threading.Condition(threading.RLock())
 
     def parent(self, process: ActiveProcess) -> None:
@@ -131,17 +133,51 @@ class Attempts:
                 for number in sorted(early):
                     self._take(early.pop(number))
             begun: dict[str, int] = {}
-            for call in self._calls.values():
-                if call.repeat is not None:
-                    if call.failed is not None:
-                        call.repeat.end(call.failed[0], at=call.failed[1])
-                    elif call.ended is None:
-                        name = call.process._record.id
-                        begun[name] = begun.get(name, 0) + 1
+            with self._recorder.lock:
+                self._finish_calls(begun)
+                self._note_repeats(begun)
+                self._end_repeats()
+
+    def _finish_calls(self, begun: dict[str, int]) -> None:
+        for call in self._calls.values():
+            if call.repeat is not None:
+                if call.failed is not None:
+                    call.repeat.end(call.failed[0], at=call.failed[1])
                 elif call.ended is None:
-                    self._note(call, call.notes)
-                    self._recorder.end(call.process, _LEFT)
-            self._note_repeats(begun)
+                    name = call.process._record.id
+                    begun[name] = begun.get(name, 0) + 1
+            elif call.ended is None:
+                self._note(call, call.notes)
+                self._end_elsewhere(call.process, _LEFT)
+
+    def _end_repeats(self) -> None:
+        recorder = self._recorder
+        for within in [one for one in recorder.block._repeats if one in self._repeats]:
+            for repeat in recorder.block._repeats.pop(within):
+                if recorder._repeats.pop(repeat.process._record.id, None) is not None:
+                    with self._used(None):
+                        recorder._close(repeat.process, repeat.record())
+
+    def _end_elsewhere(
+        self,
+        process: ActiveProcess,
+        how: Outcome,
+        at: float | None = None,
+        resources: ResourceRecord | None = None,
+    ) -> None:
+        with self._used(resources):
+            self._recorder.end(process, how, at=at)
+
+    @contextmanager
+    def _used(self, resources: ResourceRecord | None) -> Iterator[None]:
+        """Say of processes that end what they used on their worker; not what was used here."""
+        recorder = self._recorder
+        with recorder.lock:
+            usage, recorder.usage = recorder.usage, lambda _start, _end: resources
+            try:
+                yield
+            finally:
+                recorder.usage = usage
 
     def _note_repeats(self, begun: Mapping[str, int]) -> None:
         for text, counts in (
@@ -163,7 +199,7 @@ class Attempts:
                     self._start(entry, message, shift)
                 else:
                     getattr(self, f"_{entry['kind']}")(entry)
-            except Exception:  # whatever it is, the rest is worth having
+            except Exception:  # noqa: BLE001 - whatever it is, the rest is worth having
                 _log.warning("something of a task could not be recorded", exc_info=True)
 
     def _start(self, entry: Mapping[str, Any], message: Mapping[str, Any], shift: float) -> None:
@@ -219,8 +255,9 @@ class Attempts:
             process._record = replace(process._record, start_date_time=record.start_date_time)
             process._monotonic = monotonic
             return _Call(process, None)
-        # They end with the asset, since their parent may end before they do.
-        within = (function, parent._record.id)
+        # Their parent may end before they do.
+        within = (id(self), function, parent._record.id)
+        self._repeats.add(within)
         calls = recorder.block._repeats.get(within)
         if calls is None:
             calls = recorder.block._repeats[within] = RepeatedCalls(recorder.max_repeats, context)
@@ -261,7 +298,7 @@ class Attempts:
             process._record = self._as_here(call, record)
             self._replay(process, record)
             process._monotonic = attempt.monotonic
-            self._recorder.end(process, how, at=at)
+            self._end_elsewhere(process, how, at, record.resources)
             call.ended = record.status
         else:
             self._amend(call, record)
@@ -365,8 +402,7 @@ class Attempts:
     def _seen(self, entry: Mapping[str, Any]) -> None:
         """Add to a process what its tasks did outside any tracked call."""
         process = self._of(entry["process"])
-        empty = to_json(ProcessRecord("", "", "", "", datetime.min))
-        new = process_from_json({**empty, **entry["record"]})
+        new = process_from_json(entry["record"])
         for ref in new.inputs:
             process._files.inputs.setdefault(ref.identity, ref)
         process._files.follows.update(dict.fromkeys(self._followed(new.follows)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-__all__ = ["annotating", "key_text", "result_id", "result_of"]
+__all__ = ["annotating", "is_annotated", "key_text", "result_id", "result_of", "task_facts"]
 
+_ANNOTATION = "asset_provenance"
 _RESULT = "dask:"
 
 
@@ -23,10 +25,23 @@ def annotating(run: str, parent: str, submission: str) -> AbstractContextManager
         What tells one submission of a key from another: a task that the cluster runs again bears
         that of its first time.
     """
-    import dask  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
+    import dask  # noqa: PLC0415 - an extra
 
     facts = {"run": run, "parent": parent, "submission": submission}
-    return dask.annotate(asset_provenance=facts)  # type: ignore[no-any-return]
+    annotate: Any = dask.annotate  # type: ignore[attr-defined] # it declares no exports
+    return annotate(**{_ANNOTATION: facts})  # type: ignore[no-any-return]
+
+
+def is_annotated() -> bool:
+    """Say whether the tasks that are submitted now say already to what they belong."""
+    import dask  # noqa: PLC0415 - as above
+
+    return _ANNOTATION in dask.get_annotations()  # type: ignore[attr-defined]
+
+
+def task_facts(annotations: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Give what a task says of itself; nothing, if it is no task of ours."""
+    return (annotations or {}).get(_ANNOTATION) or {}
 
 
 def key_text(key: Any) -> str:

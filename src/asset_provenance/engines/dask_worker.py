@@ -25,12 +25,13 @@ from asset_provenance import observing
 from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.capture.inputs import InputResolver
 from asset_provenance.capture.platform import default_folders
-from asset_provenance.engines.dask_tasks import annotating, key_text, result_id
+from asset_provenance.capture.resources import Sampler
+from asset_provenance.engines.dask_tasks import annotating, key_text, result_id, task_facts
 from asset_provenance.fileuse import FileUse, with_files
 from asset_provenance.flows import Flows
 from asset_provenance.process import ActiveProcess, Start
 from asset_provenance.recorder import Recorder, context, enter, leave, open_recorders
-from asset_provenance.records import ProcessRecord, ProcessStatus, to_json
+from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus, to_json
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _MOST_PLACES = 1000
 _LONGEST_WAIT = 0.1
 _MISSING = object()
 _STANDING = Start(name="task", process_type="Analysis", stage="Analysis")
-_IN_THE_PARENT = ("id", "name", "process_type", "stage", "start_date_time")
 
 _log = logging.getLogger("asset_provenance")
 
@@ -115,8 +115,8 @@ def _watch(worker: Any) -> None:
 def _begin_task(worker: Any, key: Any) -> ActiveProcess | None:
     def begin() -> ActiveProcess | None:
         state = worker.state.tasks[key]
-        facts = (state.annotations or {}).get("asset_provenance") or {}
-        asset = _joined.get(worker, {}).get(facts.get("run"))
+        facts = task_facts(state.annotations)
+        asset = _joined.get(worker, {}).get(str(facts.get("run")))
         return None if asset is None else cast("ActiveProcess", asset.begin(state, facts))
 
     return cast("ActiveProcess | None", _guarded(begin))
@@ -125,7 +125,7 @@ def _begin_task(worker: Any, key: Any) -> ActiveProcess | None:
 def _guarded(do: Callable[..., Any], *args: Any) -> Any:
     try:
         return do(*args)
-    except Exception:  # whatever goes wrong costs the record, never the task
+    except Exception:  # noqa: BLE001 - whatever goes wrong costs the record, never the task
         _log.warning("something of a task could not be recorded", exc_info=True)
         return None
 
@@ -138,7 +138,8 @@ def _watch_clients() -> None:
     if any(_joined.values()) and not _unwatch_clients:
         from distributed import Client  # noqa: PLC0415 - present wherever a worker runs
 
-        original = Client._graph_to_futures
+        clients: Any = Client
+        original = clients._graph_to_futures
 
         @functools.wraps(original)
         def submit(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -149,11 +150,11 @@ def _watch_clients() -> None:
             with annotating(recorder.run, process._record.id, recorder.next_id()):
                 return original(self, *args, **kwargs)
 
-        Client._graph_to_futures = submit
+        clients._graph_to_futures = submit
 
         def undo() -> None:
-            if Client._graph_to_futures is submit:
-                Client._graph_to_futures = original
+            if clients._graph_to_futures is submit:
+                clients._graph_to_futures = original
 
         _unwatch_clients.append(undo)
     elif not any(_joined.values()) and _unwatch_clients:
@@ -166,7 +167,7 @@ class _OwnProgram:
     def __init__(self, find: Callable[[str], ActiveProcess | None]) -> None:
         self._find = find
 
-    def begin(self, state: Any, facts: Mapping[str, Any]) -> ActiveProcess | None:
+    def begin(self, _state: Any, facts: Mapping[str, Any]) -> ActiveProcess | None:
         """Give the process that a task belongs to."""
         return self._find(facts["parent"])
 
@@ -181,6 +182,9 @@ class _Asset:
         self._worker = worker
         self.sender = _Sender(worker, asset["topic"])
         self._recorder = _Recorder(self.sender, asset)
+        self._sampler = Sampler()
+        self._sampler.start()
+        self._recorder.usage = self._sampler.slice
         open_recorders.append(self._recorder)
         observing.begin(self._recorder)
 
@@ -196,6 +200,7 @@ class _Asset:
     def close(self) -> None:
         """Send what is left."""
         observing.end(self._recorder)
+        self._sampler.stop()
         if self._recorder in open_recorders:
             open_recorders.remove(self._recorder)
         self.sender.flush()
@@ -242,8 +247,7 @@ class _Task(ActiveProcess):
         recorder.files.settle(self)
         now = with_files(self._record, self._files)
         if now != self.was:
-            found = {key: item for key, item in to_json(now).items() if key not in _IN_THE_PARENT}
-            self.sender.put({"kind": "seen", "process": now.id, "record": found})
+            self.sender.put({"kind": "seen", "process": now.id, "record": to_json(now)})
         tags = [] if value is _MISSING else recorder.flows.tags(value)
         if value is not _MISSING and self.is_tracked and self.first and (not tags or tags[0][0]):
             tags.insert(0, (0, self.first))
@@ -260,16 +264,25 @@ class _TaskFlows(Flows):
         found = super().find(values)
         task = context.get()
         if isinstance(task, _Task) and task.given:
-            given = [one for item in _items(values) for one in task.given.get(id(item), ())]
+            items = _items(values, _MOST_PLACES + 4 * len(task.given))
+            given = [one for item in items for one in task.given.get(id(item), ())]
             found = tuple(dict.fromkeys((*found, *given)))
         return found
 
 
-def _items(values: Iterable[Any], depth: int = 0) -> Iterator[Any]:
+def _items(values: Iterable[Any], most: int, depth: int = 0) -> Iterator[Any]:
+    """Give objects, and what plain containers that are not too large hold."""
     for value in values:
         yield value
-        if depth < 3 and type(value) in (list, tuple, dict) and len(value) <= _MOST_PLACES:
-            yield from _items(value.values() if type(value) is dict else value, depth + 1)
+        if depth < 3 and type(value) in (list, tuple, dict) and len(value) <= most:
+            inside = value.values() if type(value) is dict else value
+            yield from _items(tuple(inside), most, depth + 1)
+
+
+def _task_of(process: ActiveProcess | None) -> _Task | None:
+    while process is not None and process._parent is not None:
+        process = process._parent
+    return process if isinstance(process, _Task) else None
 
 
 class _Recorder(Recorder):
@@ -282,20 +295,19 @@ class _Recorder(Recorder):
         data_root = Path(own or (told if is_here else default_folders().data_root)).absolute()
         output_dir = Path(asset["output_dir"])
         resolver = InputResolver(data_root, output_dir)
+        for folder in asset["outside"]:
+            resolver.know(Path(folder))
         super().__init__(
             output_dir=output_dir,
             data_root=data_root,
             resolver=resolver,
-            identifier=CodeIdentifier(
-                code_url=asset["code_url"],
-                code_version=asset["code_version"],
-                save_patch=asset["save_patch"],
-            ),
+            identifier=CodeIdentifier(**asset["code"]),
             journal=cast("Journal", sender),
             block=_STANDING,
             max_repeats=asset["max_repeats"],
         )
         self.run = asset["run"]
+        self._asset = asset
         self.block = None  # type: ignore[assignment]
         self._open.clear()
         self.flows = _TaskFlows()
@@ -308,13 +320,11 @@ class _Recorder(Recorder):
         """Start a process inside a task."""
         process = ActiveProcess(self, parent, start)
         record = process._record
-        task = parent
-        while task._parent is not None:
-            task = task._parent
+        task = _task_of(parent)
         self._sender.keep_patches(self.identifier.patches)
         with self.lock:
             self._open[record.id] = process
-        if isinstance(task, _Task):
+        if task is not None:
             number = task.numbers[record.name] = task.numbers.get(record.name, 0) + 1
             is_first = task.first is None
             is_whole = is_first and task.is_tracked
@@ -336,6 +346,17 @@ class _Recorder(Recorder):
         super()._close(process, record)
         self._records.clear()  # the client has them
 
+    def token(self, process_id: str) -> dict[str, JsonValue]:
+        """Give what other processes need that a task starts: theirs is the task's own parent.
+
+        The ids of calls on workers mean nothing in the journal.
+        """
+        task = _task_of(context.get())
+        names = ("run_folder", "folder", "output_dir")
+        known = {name: self._asset[name] for name in names}
+        process_id = self._asset["process"] if task is None else task._record.id
+        return {**super().token(process_id), **known}
+
     def close_repeats(self, task: _Task) -> None:
         """End what alike calls of a task are together."""
         with self.lock:
@@ -347,10 +368,8 @@ class _Recorder(Recorder):
 
     def count_call(self, call: object) -> int:
         """Count a call; the client counts those of other tasks."""
-        task = context.get()
-        while task is not None and task._parent is not None:
-            task = task._parent
-        if not isinstance(task, _Task):
+        task = _task_of(context.get())
+        if task is None:
             return 0
         with self.lock:
             before = task.calls.get(call, 0)
@@ -371,6 +390,8 @@ class _Sender:
 
     def __init__(self, worker: Any, topic: str) -> None:
         self.writer = os.urandom(4).hex()
+        self.run_folder = self.folder = Path(os.devnull, self.writer)
+        self.is_first = True
         self.counts: Callable[[], list[ProcessRecord]] = list
         self.history: Callable[[], list[ProcessRecord]] = list
         self.seen: Callable[[], list[ProcessRecord]] = list
@@ -393,7 +414,7 @@ class _Sender:
     def flush(self) -> int:
         """Send what waits; give the number of messages so far."""
         with self._lock:
-            if self._waiting:
+            if self._waiting and self._worker is not None:
                 self._last = time.monotonic()
                 message = {
                     "writer": self.writer,
@@ -435,7 +456,7 @@ class _Sender:
                 content = patch.content.decode("latin-1")
                 self.put({"kind": "patch", "commit": patch.commit_hash, "content": content})
 
-    def input_folder(self, name: str, folder: Path) -> None:
+    def input_folder(self, name: str, _folder: Path) -> None:
         """Tell of a data asset, which the client may have as well."""
         self.put({"kind": "input", "name": name})
 
@@ -444,3 +465,11 @@ class _Sender:
 
     def write_counts(self) -> None:
         """Do nothing, as above."""
+
+    def exited(self, process_id: int, code: int) -> None:
+        """Do nothing: what a task starts is told of by itself."""
+
+    def continue_as_new_writer(self) -> None:
+        """Send nothing more: a forked child has none of the worker's connections."""
+        self._lock = threading.RLock()
+        self._worker = None

@@ -174,7 +174,9 @@ def build_processing(
     for record in ordered:
         name = by_id[record.id]
         before = {
-            step for ref in _members(record.inputs) for step in followed.get(ref.name or "", ())
+            step
+            for ref in _members(record.inputs)
+            for step in _read_of(places, record, ref.name or "") or followed.get(ref.name or "", ())
         }
         graph[name] += sorted(before.difference(graph[name]), key=place.__getitem__)
         new.append(_data_process(record, name, run))
@@ -204,7 +206,9 @@ def _fit_series(new: Sequence[DataProcess], others: Sequence[DataProcess]) -> li
         process.resources = resources
     if not series.left_out:
         return []
-    return [f"The {series.left_out} shortest of the long processes are without series of their use."]
+    return [
+        f"The {series.left_out} shortest of the long processes are without series of their use."
+    ]
 
 
 @dataclass(slots=True)
@@ -274,6 +278,23 @@ def _followed(places: Mapping[str, Sequence[Mention]]) -> dict[str, list[str]]:
         for name, mentions in {**loose, **places}.items()
         if name
     }
+
+
+def _read_of(
+    places: Mapping[str, Sequence[Mention]], record: ProcessRecord, name: str
+) -> list[str]:
+    """Give the steps that wrote the very files that a process read in an input, if known."""
+    read = [path.split("/") for path in record.read_inside.get(name, ())]
+    found = []
+    for mention in places.get(name, ()) if read else ():
+        path = None if mention.step is None else mention.step.process.output_path
+        if mention.step is not None and path is not None:
+            # Of stages that a pipeline collected, each may lie in a folder of its own.
+            written = path.as_posix().split("/")
+            starts = (parts[depth : depth + len(written)] for parts in read for depth in range(3))
+            if written in starts:
+                found.append(mention.step.name)
+    return found
 
 
 @quiet()

@@ -6,12 +6,19 @@ replaced as soon as the library is imported, and no sooner: nothing is imported 
 
 from __future__ import annotations
 
-from asset_provenance.capture.libraries import hdf5, images
+from asset_provenance.capture.libraries import (
+    arrow_files,
+    databases,
+    hdf5,
+    images,
+    polars_files,
+    remote,
+)
 from asset_provenance.patching import Patches
 
 __all__ = ["watch"]
 
-_LIBRARIES = (hdf5, images)
+_LIBRARIES = (hdf5, images, arrow_files, polars_files, databases, remote)
 
 
 def watch(patches: Patches) -> None:

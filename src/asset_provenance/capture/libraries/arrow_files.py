@@ -186,9 +186,7 @@ def _watch_scans(patches: Patches, module: Any) -> None:
         if argument(args, kwargs, "schema", 0) is not None:
             return None
         # The schema is that of the first file.
-        return lambda dataset: [
-            _saw_in(dataset.filesystem, path, Access.READ) for path in dataset.files[:1]
-        ]
+        return _saw_first
 
     patches.wrap(scanner, "from_dataset", lambda original: telling(original, dataset_scanned))
     patches.wrap(scanner, "from_fragment", lambda original: telling(original, fragment_scanned))
@@ -199,6 +197,11 @@ def _watch_scans(patches: Patches, module: Any) -> None:
     patches.wrap(
         Sealed(module.FileFormat), "inspect", lambda original: telling(original, _inspected)
     )
+
+
+def _saw_first(dataset: Any) -> None:
+    for path in dataset.files[:1]:
+        _saw_in(dataset.filesystem, path, Access.READ)
 
 
 def _watch_footers(patches: Patches, module: Any) -> None:
@@ -226,10 +229,10 @@ def _left_of(dataset: Any, wanted: Any) -> Iterator[Any]:
         yield from _left_of(child, wanted)
     if not hasattr(dataset, "files"):
         return
-    own = dataset._scan_options.get("filter")  # noqa: SLF001 - what filter() has left there
+    own = dataset._scan_options.get("filter")
     if own is not None:
         wanted = own if wanted is None else own & wanted
-    yield from dataset._get_fragments(wanted)  # noqa: SLF001 - the public one refuses filters
+    yield from dataset._get_fragments(wanted)
 
 
 def _saw_fragments(fragments: Any) -> None:
@@ -239,23 +242,31 @@ def _saw_fragments(fragments: Any) -> None:
 
 
 def _watch_written_datasets(patches: Patches, module: Any) -> None:
-    def look(_instance: Any, args: Any, kwargs: Any) -> None:
-        file_system = kwargs.get("filesystem")
-        base = argument(args, kwargs, "base_dir", 1)
-        is_remote = isinstance(base, str) and base.startswith("s3://")
-        theirs = kwargs.get("file_visitor")
-
-        def visit(written: Any) -> None:
-            if theirs is not None:
-                theirs(written)
-            if hasattr(file_system, "type_name"):
-                _saw_in(file_system, written.path, Access.REPLACE)
-            elif file_system is None:
-                saw(f"s3://{written.path}" if is_remote else written.path, Access.REPLACE)
-
-        # pyarrow tells whoever asks of each file that it has written.
-        kwargs["file_visitor"] = visit
-
     replace_everywhere(
-        patches, module, {"write_dataset": lambda original: telling(original, look)}
+        patches, module, {"write_dataset": lambda original: telling(original, _dataset_written)}
     )
+
+
+def _dataset_written(_instance: Any, args: Any, kwargs: Any) -> Tell:
+    file_system = kwargs.get("filesystem")
+    base = argument(args, kwargs, "base_dir", 1)
+    is_remote = isinstance(base, str) and base.startswith("s3://")
+    theirs = kwargs.get("file_visitor")
+    paths: list[str] = []
+
+    def visit(written: Any) -> None:
+        # In a thread of pyarrow's, which nobody's context comes along to.
+        paths.append(written.path)
+        if theirs is not None:
+            theirs(written)
+
+    def tell(_result: Any) -> None:
+        for path in paths:
+            if hasattr(file_system, "type_name"):
+                _saw_in(file_system, path, Access.REPLACE)
+            elif file_system is None:
+                saw(f"s3://{path}" if is_remote else path, Access.REPLACE)
+
+    # pyarrow tells whoever asks of each file that it has written.
+    kwargs["file_visitor"] = visit
+    return tell

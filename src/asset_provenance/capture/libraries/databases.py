@@ -25,14 +25,13 @@ def watch(patches: Patches) -> None:
 
 
 def _watch_connect(patches: Patches, module: Any) -> None:
-    replace_everywhere(
-        patches, module, {"connect": lambda original: telling(original, _connected)}
-    )
+    replace_everywhere(patches, module, {"connect": lambda original: telling(original, _connected)})
 
 
 def _connected(_instance: Any, args: Any, kwargs: Any) -> Tell | None:
     named = os.fsdecode(argument(args, kwargs, "database", 0))
-    path, options = named, {}
+    path = named
+    options: dict[str, str] = {}
     if argument(args, kwargs, "uri", 7, default=False) and named.startswith("file:"):
         path, options = _from_uri(named)
     if path in ("", ":memory:") or options.get("mode") == "memory":

@@ -1,8 +1,9 @@
 """Objects in S3 that s3fs reads and writes, and through it fsspec, pandas, zarr and others.
 
 Everything s3fs asks of S3 goes through one method, which runs in a thread of fsspec's but in the
-context of the caller. Only what is really fetched is read: a list or a question is none. Local
-files are opened by fsspec in Python and seen there.
+context of the caller; files that are being written call its twin for programs that do not wait.
+Only what is really fetched is read: a list or a question is none. Local files are opened by
+fsspec in Python and seen there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import wrapt
 
 from asset_provenance.capture.files import Access, saw
+from asset_provenance.capture.libraries.wrapping import Tell, telling
 from asset_provenance.patching import Patches
 
 __all__ = ["watch"]
@@ -33,30 +35,32 @@ def watch(patches: Patches) -> None:
 
 
 def _watch_requests(patches: Patches, module: Any) -> None:
-    patches.wrap(
-        module.S3FileSystem, "_call_s3", lambda held: wrapt.FunctionWrapper(held, _requesting)
-    )
+    files = module.S3FileSystem
+    patches.wrap(files, "_call_s3", lambda held: wrapt.FunctionWrapper(held, _requesting))
+    # Made of the method when the class was, so that it calls what that was then.
+    patches.wrap(files, "call_s3", lambda held: telling(held, _requested))
 
 
-async def _asked(asking: Any, operation: Any, given: dict[str, Any]) -> Any:
-    answer = await asking
-    with contextlib.suppress(Exception):  # the answer is the user's, whatever we cannot see
-        _tell(operation, given)
-    return answer
+def _requested(_instance: Any, args: Any, kwargs: Any) -> Tell:
+    return lambda _answer: _tell(args, kwargs)
 
 
 def _requesting(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    asking = wrapped(*args, **kwargs)
-    operation = args[0] if args else kwargs.get("method")
-    if operation not in _ACCESS and operation != "upload_part_copy":
-        return asking
-    given: dict[str, Any] = {}
-    for each in args[1:]:
-        given.update(each)
-    return _asked(asking, operation, given | kwargs)
+    return _asked(wrapped(*args, **kwargs), args, kwargs)
 
 
-def _tell(operation: str, given: dict[str, Any]) -> None:
+async def _asked(asking: Any, args: Any, kwargs: Any) -> Any:
+    answer = await asking
+    with contextlib.suppress(Exception):  # the answer is the user's, whatever we cannot see
+        _tell(args, kwargs)
+    return answer
+
+
+def _tell(args: Any, kwargs: Any) -> None:
+    operation, *groups = args
+    given = dict(kwargs)
+    for group in groups:
+        given = {**group, **given}
     source = given.get("CopySource")
     if isinstance(source, dict):
         source = f"{source['Bucket']}/{source['Key']}"

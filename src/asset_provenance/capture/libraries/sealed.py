@@ -36,7 +36,8 @@ class Sealed:
 
     @property
     def __dict__(self) -> Mapping[str, Any]:  # type: ignore[override]
-        return vars(self._sealed)
+        names: Mapping[str, Any] = vars(self._sealed)
+        return names
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sealed, name)

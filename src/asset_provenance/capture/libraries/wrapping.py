@@ -25,7 +25,7 @@ __all__ = [
     "telling_paths",
 ]
 
-Tell = Callable[[Any], None]
+Tell = Callable[[Any], object]
 """Told of what the function returned, once it has."""
 
 
