@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from helpers.assets import FACTS, PEOPLE, make_asset, read_json
-from helpers.schema import validate_set
 
 SCRIPT = """
 import multiprocessing, sys
@@ -75,7 +74,6 @@ def test_a_script_s_own_functions_are_recorded_in_its_workers(how: str, data_roo
         check=True,
         timeout=60,
     )
-    validate_set(Path("results"))
     processing = read_json(Path("results/processing.json"))
     graph: dict[str, Any] = processing["dependency_graph"]
     own = {one["name"]: one for one in processing["data_processes"]}

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import IO
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -175,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _unchunked(stream: IO[bytes]) -> bytes:
+def _unchunked(stream: io.BufferedIOBase) -> bytes:
     found = b""
     while length := int(stream.readline().partition(b";")[0] or b"0", 16):
         found += stream.read(length)

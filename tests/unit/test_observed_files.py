@@ -100,7 +100,7 @@ def _copy(path: Path) -> None:
     "read",
     [
         lambda path: open(path).close(),
-        lambda path: io.open(path).close(),
+        lambda path: io.open(path).close(),  # noqa: UP020
         lambda path: path.read_bytes(),
         _os_open,
         _dir_fd,
@@ -115,14 +115,19 @@ def test_however_python_opens_a_file_its_asset_is_an_input(raw: Path, read: Any)
     assert inputs("run") == [RAW]
 
 
+def _fail_to_open(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        (path / "none.txt").read_text()
+
+
 @pytest.mark.parametrize(
     "look",
     [
-        lambda path: os.listdir(path),
+        os.listdir,
         lambda path: list(path.rglob("*")),
         lambda path: os.stat(path / "subject.json"),
         lambda path: (path / "subject.json").exists(),
-        lambda path: pytest.raises(FileNotFoundError, open, path / "none.txt"),
+        _fail_to_open,
         lambda path: os.close(os.open(path, os.O_RDONLY)),
     ],
 )
@@ -503,11 +508,11 @@ def test_open_is_as_it_was_for_whoever_looks_at_it() -> None:
         assert pickle.loads(pickle.dumps(open)) is open
         assert copy.deepcopy(open) is open
         with pytest.raises(FileNotFoundError, match="nowhere"):
-            open("nowhere")
+            open("nowhere")  # noqa: SIM115
         with pytest.raises(TypeError):
-            open()  # type: ignore[call-overload]
+            open()  # type: ignore[call-overload]  # noqa: SIM115
         with pytest.raises(ValueError, match="mode"):
-            open("x", "q")
+            open("x", "q")  # noqa: PLW1501, SIM115
 
 
 def test_a_working_folder_that_is_gone_breaks_nothing(tmp_path: Path) -> None:
@@ -517,7 +522,7 @@ def test_a_working_folder_that_is_gone_breaks_nothing(tmp_path: Path) -> None:
         os.chdir(tmp_path / "gone")
         os.rmdir(tmp_path / "gone")
         with pytest.raises(FileNotFoundError):
-            open("x")
+            open("x")  # noqa: SIM115
         os.chdir(before)
 
 

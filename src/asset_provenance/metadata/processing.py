@@ -176,7 +176,7 @@ def build_processing(
         before = {
             step
             for ref in _members(record.inputs)
-            for step in _read_of(places, record, ref.name or "") or followed.get(ref.name or "", ())
+            for step in _read_of(places, record, ref.name or "") or followed.get(ref.name or "", [])
         }
         graph[name] += sorted(before.difference(graph[name]), key=place.__getitem__)
         new.append(_data_process(record, name, run))

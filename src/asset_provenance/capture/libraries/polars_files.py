@@ -2,7 +2,7 @@
 
 A LazyFrame reads when it is collected, so that is when its files are told: those that are left in
 its plan, which polars gives cheaply. Of an IPC scan the plan says nothing; its files are told when
-the scan is made.
+the scan is made. Not told is the first file of a folder where polars looked for the schema only.
 """
 
 from __future__ import annotations
