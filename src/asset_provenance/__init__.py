@@ -65,7 +65,7 @@ def __getattr__(name: str) -> Any:
         value: Any = importlib.import_module("importlib.metadata").version("asset-provenance")
     elif name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        if "ASSET_PROVENANCE_JOIN" in os.environ and name in _RECORDING:
+        if "_ASSET_PROVENANCE_JOIN" in os.environ and name in _RECORDING:
             # This script was started while an asset was open, and what it does belongs to that.
             importlib.import_module(f"{__name__}.joining").join_by_environment()
     else:

@@ -23,11 +23,8 @@ from asset_provenance import folding, workers
 from asset_provenance.corefiles import JOURNAL_FOLDER, MANIFEST, parse_json, read_bytes
 from asset_provenance.errors import StorageError
 from asset_provenance.folder import OutputFolder, is_taken
-from asset_provenance.journal import (
-    count_damaged,
-    read_entries,
-    user_journals,
-)
+from asset_provenance.journal import user_journals
+from asset_provenance.journalfiles import count_damaged, read_entries
 from asset_provenance.metadata import writer
 from asset_provenance.records import (
     RECORD_VERSION,

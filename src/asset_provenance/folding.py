@@ -6,11 +6,18 @@ the asset closes, those of all of them are counted anew.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
-from asset_provenance.records import ProcessRecord, ProcessStatus
-from asset_provenance.repeats import united
+from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
+from asset_provenance.repeats import (
+    MOST_VALUES,
+    NUMBERS,
+    calls_note,
+    calls_outcome,
+    short,
+)
 
 __all__ = ["fold"]
 
@@ -80,7 +87,7 @@ class _Folding:
         for groups in self._groups.values():
             for group in groups.values():
                 first = group[0]
-                self._kept[first.id] = first if len(group) == 1 and first.calls else united(
+                self._kept[first.id] = first if len(group) == 1 and first.calls else _united(
                     first.name, group
                 )  # fmt: skip
         return tuple(
@@ -102,3 +109,84 @@ def _program(record: ProcessRecord) -> str:
 
 def _function(record: ProcessRecord) -> Hashable:
     return record.name, record.process_type, record.stage, record.code and record.code.run_script
+
+
+def _united(name: str, records: Sequence[ProcessRecord]) -> ProcessRecord:
+    """Give the one process that alike calls are which several have counted, or not yet.
+
+    Parameters
+    ----------
+    name
+        Of the function.
+    records
+        Each of one call that ended, or of several, in the order of their start.
+    """
+    first = records[0]
+    calls: dict[str, Any] = {"ended": 0}
+    notes: dict[str, None] = {}
+    for record in records:
+        of_one = {"ended": 1, "failed": int(record.status is ProcessStatus.FAILED)}
+        counted = of_one if record.calls is None else record.calls
+        calls["ended"] += counted["ended"]
+        if failed := counted.get("failed"):
+            calls["failed"] = calls.get("failed", 0) + failed
+            calls.setdefault("error", counted.get("error", record.error))
+        said = None if record.calls is None else calls_note(name, record.calls)
+        notes.update(dict.fromkeys(note for note in record.notes if note != said))
+    constant, varied = _united_parameters(records)
+    if varied:
+        calls["varied"] = varied
+    how = calls_outcome(name, calls)
+    ends = [record.end_date_time for record in records if record.end_date_time is not None]
+    return replace(
+        first,
+        end_date_time=max(ends, default=first.end_date_time),
+        status=how.status,
+        error=how.error,
+        parameters=constant or None,
+        results={k: v for record in records for k, v in (record.results or {}).items()} or None,
+        notes=(*notes, how.note or ""),
+        observed=tuple(dict.fromkeys(one for record in records for one in record.observed)),
+        read_files=_latest(record.read_files for record in records),
+        written_files=_latest(record.written_files for record in records),
+        follows=tuple(dict.fromkeys(one for record in records for one in record.follows)),
+        calls=calls,
+    )
+
+
+def _latest(uses: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for files in uses:
+        for path, time in files.items():
+            found[path] = max(time, found.get(path, time))
+    return found
+
+
+def _united_parameters(
+    records: Sequence[ProcessRecord],
+) -> tuple[dict[str, JsonValue], dict[str, list[Any]]]:
+    """Give the parameters that were the same in all, and over what the others varied."""
+    constant: dict[str, JsonValue] = {}
+    varied: dict[str, list[Any]] = {}
+    known: list[tuple[Mapping[str, JsonValue], Mapping[str, Any]]] = [
+        (record.parameters or {}, cast("Any", (record.calls or {}).get("varied")) or {})
+        for record in records
+    ]
+    names = dict.fromkeys(name for pair in known for part in pair for name in part)
+    for name in names:
+        found = [part[name] for part in (pair[0] for pair in known) if name in part]
+        others = [part[name] for part in (pair[1] for pair in known) if name in part]
+        if not others and all(value == found[0] for value in found):
+            constant[name] = found[0]
+            continue
+        numbers = [value for value in found if type(value) in NUMBERS]
+        ranges = [limits for limits in others if type(limits[0]) in NUMBERS]
+        if len(numbers) == len(found) and len(ranges) == len(others):
+            values = [*numbers, *(value for limits in ranges for value in limits)]
+            varied[name] = [min(cast("Any", values)), max(cast("Any", values))]
+            continue
+        texts = [short(value) for value in found]
+        for each in others:
+            texts += each if type(each[0]) is str else [f"{each[0]} to {each[1]}"]
+        varied[name] = list(dict.fromkeys(texts))[: MOST_VALUES + 1]
+    return constant, varied

@@ -19,7 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asset_provenance.journal import Journal, is_over
+from asset_provenance.journal import Journal
+from asset_provenance.journalfiles import is_over
+from asset_provenance.process import describe
 from asset_provenance.recorder import (
     Recorder,
     enter,
@@ -42,8 +44,8 @@ __all__ = [
     "token",
 ]
 
-VARIABLE = "ASSET_PROVENANCE_JOIN"
-"""The environment variable with the token for scripts."""
+VARIABLE = "_ASSET_PROVENANCE_JOIN"
+"""The environment variable with the token for scripts; no setting, as its name says."""
 
 _log = logging.getLogger("asset_provenance")
 _lock = threading.RLock()
@@ -68,7 +70,8 @@ def environment() -> dict[str, str]:
 
 def join_by_environment() -> None:
     """Join the asset that was open where this program was started, if it still is."""
-    join_for_good(os.environ.get(VARIABLE, ""))
+    if not open_recorders:  # a worker of such a program has been told better
+        join_for_good(os.environ[VARIABLE])
 
 
 def join_for_good(text: str) -> None:
@@ -85,9 +88,14 @@ def standing(text: str) -> ActiveProcess | None:
         facts = _facts(text)
         recorder = _recorder(facts)
         return None if recorder is None else recorder.stand_in(facts["process"])
-    except Exception:  # noqa: BLE001 - the work is the user's, and is to be done
-        _log.debug("an open asset could not be joined", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - the work is the user's, and is to be done
+        _tell_once(describe(error))
         return None
+
+
+@functools.lru_cache(maxsize=1)
+def _tell_once(reason: str) -> None:
+    _log.warning("what process %d does is not recorded in the asset: %s", os.getpid(), reason)
 
 
 def flush() -> None:
@@ -108,18 +116,24 @@ def _recorder(facts: dict[str, Any]) -> Recorder | None:
     run_folder = Path(facts["run_folder"])
     with _lock:
         for recorder in tuple(open_recorders):
-            if recorder.journal.run_folder == run_folder:
-                if not recorder.journal.is_first and is_over(run_folder):
-                    _leave(recorder)
-                    return None
-                return recorder
+            if _run_folder(recorder) == run_folder:
+                if recorder.journal.is_first or not is_over(run_folder):
+                    return recorder
+                _leave(recorder)
+                return None
         # Who wrote it has closed the asset since, and kept the journal.
         if facts["program"] == os.getpid() or is_over(run_folder):
             return None
         for recorder in tuple(open_recorders):  # a worker is lent to one asset after the other
-            if not recorder.journal.is_first and is_over(recorder.journal.run_folder):
+            other = _run_folder(recorder)
+            if other is not None and not recorder.journal.is_first and is_over(other):
                 _leave(recorder)
         return _join(facts, run_folder)
+
+
+def _run_folder(recorder: Recorder) -> Path | None:
+    """Give the folder of its journal; None on a cluster, where there is none."""
+    return getattr(recorder.journal, "run_folder", None)
 
 
 def _join(facts: dict[str, Any], run_folder: Path) -> Recorder | None:

@@ -35,46 +35,41 @@ import json
 import logging
 import os
 import shutil
-import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import StorageError
+from asset_provenance.journalfiles import (
+    COUNTS,
+    OVER,
+    PATCH,
+    host,
+    is_over,
+    read_entries,
+    read_patches,
+    started,
+)
 from asset_provenance.records import (
     RECORD_VERSION,
     AssetRecord,
     InputRef,
     ProcessRecord,
     ProcessStatus,
-    process_from_json,
     to_json,
 )
 
-__all__ = [
-    "Journal",
-    "count_damaged",
-    "is_over",
-    "read_entries",
-    "read_patches",
-    "read_processes",
-    "read_seen",
-    "started",
-    "user_journals",
-]
+__all__ = ["Journal", "user_journals"]
 
 _SYNC_DELAY = 0.5
 """Seconds from a line to its being forced to the disk; the promise is one second."""
 
 _LONGEST_JOIN = 2.0
 _CLOSED = -1
-_COUNTS = ".counts"
-_PATCH = ".patch"
-_OVER = "over"
 _MOST_REMOVALS = 10
 
 _log = logging.getLogger("asset_provenance")
@@ -182,7 +177,7 @@ class Journal:
         self._append({"kind": "close", "reason": reason})
         self._notice_removal()
         with suppress(OSError):
-            (self.run_folder / _OVER).touch()
+            (self.run_folder / OVER).touch()
         self._stop()
 
     def remove(self) -> None:
@@ -217,7 +212,7 @@ class Journal:
                 with suppress(OSError):
                     part = self.folder / f"{self.writer}-{patch.commit_hash}.part"
                     part.write_bytes(patch.content)
-                    part.replace(self.folder / f"{patch.commit_hash}{_PATCH}")
+                    part.replace(self.folder / f"{patch.commit_hash}{PATCH}")
 
     def patches(self) -> dict[str, bytes]:
         """Give the patches that the processes of this run have kept, by commit."""
@@ -244,7 +239,7 @@ class Journal:
         text = json.dumps(counts)
         if counts and text != self._counted:
             with suppress(OSError), self._lock:
-                path = self.folder / f"{self.writer}{_COUNTS}"
+                path = self.folder / f"{self.writer}{COUNTS}"
                 part = path.with_suffix(".part")
                 part.write_text(text)
                 part.replace(path)  # whole at any moment, however often it is written
@@ -396,7 +391,7 @@ class Journal:
             "process_id": os.getpid(),
             "parent": os.getppid(),
             "started": started(os.getpid()),
-            "host": socket.gethostname(),
+            "host": host(),
             "max_repeats": self.max_repeats,
         })  # fmt: skip
 
@@ -424,32 +419,6 @@ class _Syncer(threading.Thread):
             self.join(_LONGEST_JOIN)
 
 
-def is_over(run_folder: Path) -> bool:
-    """Say whether a run has ended, so that nobody is to write to its journal any more."""
-    return not run_folder.is_dir() or (run_folder / _OVER).exists()
-
-
-def started(process_id: int) -> float | None:
-    """Give when a process of the operating system started; None where none of that number lives.
-
-    The number is to be compared with another of the same machine, and says nothing else.
-    """
-    try:
-        # After the name, which may hold anything; the fields are those of proc(5).
-        fields = Path(f"/proc/{process_id}/stat").read_bytes().rpartition(b")")[2].split()
-        return None if fields[0] in {b"Z", b"X"} else float(fields[19])
-    except (OSError, ValueError, IndexError):
-        if os.path.exists("/proc/self/stat"):  # noqa: PTH110
-            return None
-    import psutil  # noqa: PLC0415 - where there is no /proc
-
-    try:
-        process = psutil.Process(process_id)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except (psutil.Error, OSError):
-        return None
-
-
 def user_journals() -> Path:
     """Give the folder of the user's where journals go on that an output folder does not take."""
     import platformdirs  # noqa: PLC0415 - only when something is wrong
@@ -463,69 +432,6 @@ def _line(entry: dict[str, Any]) -> bytes:
     except (TypeError, ValueError) as error:  # whatever it is, it must not end the user's run
         _log.warning("an entry of the journal could not be written: %s", error)
         return b""
-
-
-def read_entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Give the entries of one journal file; a line that a kill cut short is left out."""
-    return (entry for entry in _read_lines(path) if entry is not None)
-
-
-def count_damaged(path: Path) -> int:
-    """Count the lines of a journal file that a kill cut short, or a power cut lost."""
-    return sum(entry is None for entry in _read_lines(path))
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any] | None]:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return
-    for line in content.split(b"\n"):
-        if line:
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                entry = None
-            yield entry if isinstance(entry, dict) else None
-
-
-def read_patches(folder: Path) -> dict[str, bytes]:
-    """Give the patches that were kept in the folder of a run, by commit."""
-    return {path.stem: path.read_bytes() for path in folder.glob(f"*{_PATCH}")}
-
-
-def read_processes(path: Path) -> tuple[list[ProcessRecord], list[ProcessRecord]]:
-    """Give the processes of one writer: those that ended, and those that had only begun.
-
-    Processes that repeated calls are count as ended, as far as they had come.
-    """
-    found: dict[str, dict[str, ProcessRecord]] = {"start": {}, "end": {}}
-    for entry in (*read_entries(path), *_counted(path)):
-        kind = entry.pop("kind", None)
-        if kind in found:
-            with suppress(ValueError, KeyError, TypeError):
-                record = process_from_json(entry)
-                found[kind].setdefault(record.id, record)
-    ended = found["end"]
-    return list(ended.values()), [one for name, one in found["start"].items() if name not in ended]
-
-
-def read_seen(path: Path) -> list[ProcessRecord]:
-    """Give what one writer saw of processes that others began; of each, only what was added."""
-    seen = []
-    for entry in _counted(path):
-        if entry.pop("kind") == "seen":
-            with suppress(ValueError, KeyError, TypeError):
-                seen.append(process_from_json(entry))
-    return seen
-
-
-def _counted(path: Path) -> list[dict[str, Any]]:
-    try:
-        counted = json.loads(path.with_suffix(_COUNTS).read_bytes())
-    except (OSError, ValueError):
-        return []
-    return [{"kind": "end", **entry} for entry in counted if isinstance(entry, dict)]
 
 
 def _before_fork() -> None:

@@ -9,6 +9,7 @@ from asset_provenance.capture.files import State, Watching
 from asset_provenance.recorder import context, innermost, recorder_of
 
 if TYPE_CHECKING:
+    from asset_provenance.patching import Patches
     from asset_provenance.recorder import Recorder
 
 __all__ = ["begin", "end"]
@@ -23,13 +24,17 @@ def begin(recorder: Recorder) -> None:
     _observed.append(recorder)
     if _watching is None:
         _watching = Watching(_saw, _moved, context.get)
-        libraries.watch(_watching.patches)
-        # They record in their turn, so they come after the recorder.
-        from asset_provenance.engines import processes, programs, threads  # noqa: PLC0415
+        with _watching.patches.together():
+            _watch(_watching.patches)
 
-        threads.watch(_watching.patches)
-        processes.watch(_watching.patches)
-        programs.watch(_watching.patches)
+
+def _watch(patches: Patches) -> None:
+    libraries.watch(patches)
+    # They record in their turn, so they come after the recorder.
+    from asset_provenance.engines import processes, programs, threads  # noqa: PLC0415
+
+    for engine in (threads, processes, programs):
+        engine.watch(patches)
 
 
 def end(recorder: Recorder) -> None:

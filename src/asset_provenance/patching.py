@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,8 @@ class Patches:
     def __init__(self) -> None:
         self._done: list[tuple[Any, str, Any, Any]] = []
         self._hooks: list[tuple[str, Callable[[ModuleType], None]]] = []
+        self._waiting: dict[int, tuple[Any, Any]] = {}
+        self._is_collecting = False
 
     def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace an attribute of a module or class by what ``make`` makes of it.
@@ -45,6 +48,41 @@ class Patches:
         replacement = make(present if own is _MISSING else own)
         setattr(owner, name, replacement)
         self._done.append((owner, name, own, replacement))
+
+    def replace_everywhere(self, module: Any, name: str, replacement: Any) -> None:
+        """Replace a function of a module, also where others hold it by a name of their own.
+
+        Parameters
+        ----------
+        module, name
+            Where the function is.
+        replacement
+            What takes its place.
+        """
+        original = getattr(module, name)
+        self.wrap(module, name, lambda _original: replacement)
+        self._waiting[id(original)] = original, replacement
+        if not self._is_collecting:
+            self._look_through_modules()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Look only once through all modules, for all that is replaced in the block."""
+        self._is_collecting = True
+        try:
+            yield
+        finally:
+            self._is_collecting = False
+            self._look_through_modules()
+
+    def _look_through_modules(self) -> None:
+        wanted, self._waiting = self._waiting, {}
+        for module in tuple(sys.modules.values()) if wanted else ():
+            names = getattr(module, "__dict__", None)
+            if type(names) is not dict:
+                continue
+            for key in [key for key, value in tuple(names.items()) if id(value) in wanted]:
+                self.wrap(module, key, lambda held: wanted[id(held)][1])
 
     def when_imported(self, module: str, hook: Callable[[ModuleType], None]) -> None:
         """Have a module patched: now, if it is loaded, else as soon as it is.

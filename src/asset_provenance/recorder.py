@@ -95,9 +95,11 @@ class Recorder:
         self._thread = 0
         # Imported with the first asset, not with the package.
         from asset_provenance.capture.parameters import safe_parameters  # noqa: PLC0415
+        from asset_provenance.workers import added  # noqa: PLC0415
 
         self._roots = (str(data_root), str(output_dir))
         self._safe_parameters = safe_parameters
+        self._added = added
         self._resolver = resolver
         self._real_output_dir = os.path.realpath(output_dir)
         self._records: list[ProcessRecord] = []
@@ -112,6 +114,8 @@ class Recorder:
         self.flows = Flows()
         self._foreign: list[tuple[ActiveProcess, ProcessRecord]] = []
         self._foreign_ids: set[str] = set()
+        # A worker has them in its file, for who closes the asset.
+        self._keeps_records = block is not None
         journal.counts = self._repeated
         journal.seen = self._seen
         journal.history = self._all_records
@@ -266,7 +270,7 @@ class Recorder:
         look_again()
         if record.id in self._foreign_ids:
             return  # it is another's to end
-        if process is not self.block and self.journal.is_first:
+        if process is not self.block and self._keeps_records:
             self._records.append(record)
         self.journal.end(record)
 
@@ -382,14 +386,10 @@ class Recorder:
 
     def _seen(self) -> list[ProcessRecord]:
         """Give what was added here to processes that others have begun."""
-        if not self._foreign:
-            return []
-        from asset_provenance.workers import added  # noqa: PLC0415 - only where there are workers
-
         with self.lock:
             pairs = [(with_files(process._record, process._files), was)
                      for process, was in self._foreign]  # fmt: skip
-        return [added(now, was) for now, was in pairs if now != was]
+        return [self._added(now, was) for now, was in pairs if now != was]
 
     def flush(self) -> None:
         """Have all that is known in the journal: this process may be killed when it idles."""
@@ -426,6 +426,7 @@ class Recorder:
         self.journal.continue_as_new_writer()
         self.usage = None  # its parent looks at what it uses, too
         self._records = []
+        self._keeps_records = False
         self._repeats = {}
         self._foreign, self._foreign_ids = [], set()
         for process in self._open.values():

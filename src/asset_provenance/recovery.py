@@ -25,7 +25,7 @@ from asset_provenance.corefiles import (
 from asset_provenance.deadruns import DeadRun, mapping
 from asset_provenance.errors import AssemblyError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
-from asset_provenance.journal import read_patches
+from asset_provenance.journalfiles import read_patches
 from asset_provenance.metadata.manifest import find_obstacles
 from asset_provenance.plan import Plan
 from asset_provenance.records import AssetRecord, InputRef, ProcessRecord, code_from_json

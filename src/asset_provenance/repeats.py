@@ -25,7 +25,7 @@ from pathlib import (
     WindowsPath,
 )
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 from weakref import ref
 
 from asset_provenance.capture.objects import ARRAY_LIBRARIES, is_from
@@ -34,17 +34,26 @@ from asset_provenance.process import COMPLETED, ActiveProcess, Outcome, outcome
 from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import REDACTED
 
-__all__ = ["Repeat", "RepeatedCalls", "Variation", "calls_note", "united"]
+__all__ = [
+    "MOST_VALUES",
+    "NUMBERS",
+    "Repeat",
+    "RepeatedCalls",
+    "Variation",
+    "calls_note",
+    "calls_outcome",
+    "short",
+]
 
 _MOST_ROWS = 4096
-_MOST_VALUES = 10
+MOST_VALUES = 10
 """So many different values of a parameter are named; of numbers, the smallest and the largest."""
 _LONGEST_VALUE = 60
 _LONGEST_TEXT = 200
 _MOST_FORMS = 20
 
-_NUMBERS = frozenset({int, float, bool})
-_SCALARS = frozenset({*_NUMBERS, str, type(None)})
+NUMBERS = frozenset({int, float, bool})
+_SCALARS = frozenset({*NUMBERS, str, type(None)})
 
 Row = tuple[Any, ...]
 Describe = Callable[[Mapping[str, Any]], Mapping[str, JsonValue]]
@@ -60,7 +69,7 @@ def _plain(value: Any) -> Any:
         return value if len(value) <= _LONGEST_TEXT else _OTHER
     if _array_types.get(kind):
         return kind, value.shape
-    if kind in _NUMBERS or value is None:
+    if kind in NUMBERS or value is None:
         return value
     if kind is dict:
         is_small = len(value) <= 8 and _SCALARS.issuperset(map(type, value.values()))
@@ -96,7 +105,7 @@ class Variation:
         self._ranges: dict[str, list[Any]] = {
             name: [self._shown[name]] * 2
             for name in self._names
-            if type(self._shown[name]) in _NUMBERS
+            if type(self._shown[name]) in NUMBERS
         }
         self._known: dict[str, set[Hashable]] = {
             name: {plain} if (plain := _plain(first.get(name))) is not _OTHER else set()
@@ -118,7 +127,7 @@ class Variation:
             return
         limits = self._ranges.get(name)
         if limits is not None:
-            if _NUMBERS.issuperset(map(type, values)):
+            if NUMBERS.issuperset(map(type, values)):
                 limits[0], limits[1] = min(limits[0], *values), max(limits[1], *values)
                 return
             del self._ranges[name]
@@ -126,19 +135,19 @@ class Variation:
             self._texts[name] = [f"{low}" if low == high else f"{low} to {high}"]
         known, texts = self._known[name], self._texts.setdefault(name, [])
         for value in dict.fromkeys(values):
-            if value not in known and len(texts) <= _MOST_VALUES:
+            if value not in known and len(texts) <= MOST_VALUES:
                 known.add(value)
                 self._add_text(name, self._text(name, value))
 
     def add_object(self, name: str, value: Any) -> None:
         """Take note of a value that only a description tells from another."""
-        if name in self._names and len(self._texts.setdefault(name, [])) <= _MOST_VALUES:
+        if name in self._names and len(self._texts.setdefault(name, [])) <= MOST_VALUES:
             self._ranges.pop(name, None)
-            self._add_text(name, _short(self._describe({name: value}).get(name)))
+            self._add_text(name, short(self._describe({name: value}).get(name)))
 
     def _add_text(self, name: str, text: str) -> None:
         texts = self._texts[name]
-        first = _short(self._shown[name])
+        first = short(self._shown[name])
         if not texts and text != first:
             texts.append(first)
         if text not in texts and (texts or text != first):
@@ -150,7 +159,7 @@ class Variation:
             if kind is not dict:
                 return f"{kind.__name__} of shape {content}"
             value = dict(content)
-        return _short(self._describe({name: value}).get(name))
+        return short(self._describe({name: value}).get(name))
 
     @property
     def constant(self) -> dict[str, JsonValue]:
@@ -171,14 +180,15 @@ def _varied_text(varied: Mapping[str, Any]) -> str:
     parts = []
     for name, found in varied.items():
         if type(found[0]) is str:
-            more = ", ..." if len(found) > _MOST_VALUES else ""
-            parts.append(f"{name} over {', '.join(found[:_MOST_VALUES])}{more}")
+            more = ", ..." if len(found) > MOST_VALUES else ""
+            parts.append(f"{name} over {', '.join(found[:MOST_VALUES])}{more}")
         else:
             parts.append(f"{name} from {found[0]} to {found[1]}")
     return "; ".join(parts)
 
 
-def _short(value: JsonValue) -> str:
+def short(value: JsonValue) -> str:
+    """Give a value as a short text."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
@@ -283,7 +293,9 @@ class Repeat:
         with self._lock:
             self._fold()
             calls = self._calls()
-            record = self.process._as_ended(_outcome(self.process._record.name, calls), self._last)
+            record = self.process._as_ended(
+                calls_outcome(self.process._record.name, calls), self._last
+            )
             constant = None if self._variation is None else self._variation.constant
         record = replace(record, calls=calls)
         # Of the first call's parameters, only what all the calls had in common.
@@ -298,7 +310,8 @@ class Repeat:
         return calls
 
 
-def _outcome(name: str, calls: Mapping[str, Any]) -> Outcome:
+def calls_outcome(name: str, calls: Mapping[str, Any]) -> Outcome:
+    """Say how many alike calls ended, of which so much is counted."""
     ended, failed = calls["ended"], calls.get("failed", 0)
     note = calls_note(name, calls)
     if failed < ended:
@@ -315,86 +328,6 @@ def calls_note(name: str, calls: Mapping[str, Any]) -> str:
     if calls.get("varied"):
         notes.append(f"Varied: {_varied_text(calls['varied'])}.")
     return " ".join(notes)
-
-
-def united(name: str, records: Sequence[ProcessRecord]) -> ProcessRecord:
-    """Give the one process that alike calls are which several have counted, or not yet.
-
-    Parameters
-    ----------
-    name
-        Of the function.
-    records
-        Each of one call that ended, or of several, in the order of their start.
-    """
-    first, calls = records[0], {"ended": 0}  # type: tuple[ProcessRecord, dict[str, Any]]
-    notes: dict[str, None] = {}
-    for record in records:
-        of_one = {"ended": 1, "failed": int(record.status is ProcessStatus.FAILED)}
-        counted = of_one if record.calls is None else record.calls
-        calls["ended"] += counted["ended"]
-        if failed := counted.get("failed"):
-            calls["failed"] = calls.get("failed", 0) + failed
-            calls.setdefault("error", counted.get("error", record.error))
-        said = None if record.calls is None else calls_note(name, record.calls)
-        notes.update(dict.fromkeys(note for note in record.notes if note != said))
-    constant, varied = _united_parameters(records)
-    if varied:
-        calls["varied"] = varied
-    how = _outcome(name, calls)
-    ends = [record.end_date_time for record in records if record.end_date_time is not None]
-    return replace(
-        first,
-        end_date_time=max(ends, default=first.end_date_time),
-        status=how.status,
-        error=how.error,
-        parameters=constant or None,
-        results={k: v for record in records for k, v in (record.results or {}).items()} or None,
-        notes=(*notes, how.note or ""),
-        observed=tuple(dict.fromkeys(one for record in records for one in record.observed)),
-        read_files=_latest(record.read_files for record in records),
-        written_files=_latest(record.written_files for record in records),
-        follows=tuple(dict.fromkeys(one for record in records for one in record.follows)),
-        calls=calls,
-    )
-
-
-def _latest(uses: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for files in uses:
-        for path, time in files.items():
-            found[path] = max(time, found.get(path, time))
-    return found
-
-
-def _united_parameters(
-    records: Sequence[ProcessRecord],
-) -> tuple[dict[str, JsonValue], dict[str, list[Any]]]:
-    """Give the parameters that were the same in all, and over what the others varied."""
-    constant: dict[str, JsonValue] = {}
-    varied: dict[str, list[Any]] = {}
-    known: list[tuple[Mapping[str, JsonValue], Mapping[str, Any]]] = [
-        (record.parameters or {}, cast("Any", (record.calls or {}).get("varied")) or {})
-        for record in records
-    ]
-    names = dict.fromkeys(name for pair in known for part in pair for name in part)
-    for name in names:
-        found = [part[name] for part in (pair[0] for pair in known) if name in part]
-        others = [part[name] for part in (pair[1] for pair in known) if name in part]
-        if not others and all(value == found[0] for value in found):
-            constant[name] = found[0]
-            continue
-        numbers = [value for value in found if type(value) in _NUMBERS]
-        ranges = [limits for limits in others if type(limits[0]) in _NUMBERS]
-        if len(numbers) == len(found) and len(ranges) == len(others):
-            values = [*numbers, *(value for limits in ranges for value in limits)]
-            varied[name] = [min(cast("Any", values)), max(cast("Any", values))]
-            continue
-        texts = [_short(value) for value in found]
-        for each in others:
-            texts += each if type(each[0]) is str else [f"{each[0]} to {each[1]}"]
-        varied[name] = list(dict.fromkeys(texts))[: _MOST_VALUES + 1]
-    return constant, varied
 
 
 class RepeatedCalls:
@@ -466,7 +399,7 @@ class RepeatedCalls:
             return other(call, instance, args, kwargs)
         row = args
         for value in args:
-            if type(value) not in _NUMBERS:
+            if type(value) not in NUMBERS:
                 is_plain = False
                 break
         else:
@@ -505,7 +438,7 @@ class RepeatedCalls:
         row = []
         for value in args:
             kind = type(value)
-            if kind in _NUMBERS:
+            if kind in NUMBERS:
                 row.append(value)
                 continue
             known = usual.arrays.get(kind)

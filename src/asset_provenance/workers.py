@@ -8,14 +8,13 @@ that it gave.
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asset_provenance.journal import read_entries, read_processes, read_seen, started
+from asset_provenance.journalfiles import host, read_entries, read_processes, read_seen, started
 from asset_provenance.records import ProcessRecord, ProcessStatus
 
 __all__ = ["Written", "added", "folders", "how_it_ended", "read", "records_of", "with_seen"]
@@ -58,7 +57,7 @@ class Written:
     @property
     def lives(self) -> bool:
         """Whether that process of the operating system still runs, as far as can be seen here."""
-        if self.process_id is None or self.started is None or self.host != socket.gethostname():
+        if self.process_id is None or self.started is None or self.host != host():
             return False
         return started(self.process_id) == self.started
 

@@ -119,7 +119,7 @@ def test_that_the_system_ended_processes_for_want_of_memory_is_told(tmp_path: Pa
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_worker_that_outlives_the_asset_changes_nothing_of_it(method: str) -> None:
     ready, done = Path("ready").absolute(), Path("done").absolute()
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     process = context.Process(target=workers.outlive, args=(str(ready), str(done)))
     with make() as asset:
         process.start()

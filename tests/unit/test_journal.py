@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from asset_provenance import ProcessRecord, StorageError, workers
-from asset_provenance.journal import Journal, read_entries
+from asset_provenance.journal import Journal
+from asset_provenance.journalfiles import read_entries
 from asset_provenance.records import RECORD_VERSION, AssetRecord, ProcessStatus
 
 RECORD = ProcessRecord(

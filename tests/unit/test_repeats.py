@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from asset_provenance import DerivedAsset, current_process, track_process
-from asset_provenance.journal import read_processes
+from asset_provenance.journalfiles import read_processes
 from asset_provenance.records import ProcessStatus
 from helpers.assets import FACTS, PEOPLE, graph, make_asset, processes
 

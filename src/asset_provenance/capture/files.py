@@ -137,10 +137,14 @@ class Watching:
         _Told.watch, _Told.moved, _Told.here = watch, moved, here
         look_again()
         self.patches = Patches()
+        with self.patches.together():
+            self._replace()
+
+    def _replace(self) -> None:
         self._open = builtins.open
         self._replacement = _opening(self._open)
-        for module, name in _names_of(self._open, (builtins, io)):
-            self.patches.wrap(module, name, lambda _original: self._replacement)
+        self.patches.wrap(io, "open", lambda _original: self._replacement)
+        self.patches.replace_everywhere(builtins, "open", self._replacement)
         self._replace_in_numpy()
         for make, names in (
             (_os_opening, ("open",)),
@@ -178,10 +182,10 @@ class Watching:
             )
 
 
-def _names_of(function: Any, first: tuple[Any, ...] = ()) -> list[tuple[Any, str]]:
+def _names_of(function: Any) -> list[tuple[Any, str]]:
     """Find the names that modules hold a function by; ``bz2`` and others have one of their own."""
     found = []
-    for module in dict.fromkeys((*first, *tuple(sys.modules.values()))):
+    for module in tuple(sys.modules.values()):
         names = getattr(module, "__dict__", None)
         if type(names) is dict:
             found += [(module, key) for key, value in tuple(names.items()) if value is function]

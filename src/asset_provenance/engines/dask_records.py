@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +32,8 @@ __all__ = ["Attempts"]
 
 _SAME_CLOCK = 0.05
 """Monotonic clocks of one machine are the same, but two are not read at the same moment."""
+_MOST_COUNTED = 10_000
+"""So many of the calls that were counted are known yet, for what their tasks say of results."""
 _LEFT = Outcome(ProcessStatus.INTERRUPTED, note="Still running on the cluster when it was left.")
 
 _log = logging.getLogger("asset_provenance")
@@ -84,6 +87,7 @@ class Attempts:
         self._early: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._again: dict[str, int] = {}
         self._repeats: set[object] = set()
+        self._counted: deque[str] = deque()
         self._changed = threading.Condition(threading.RLock())
 
     def parent(self, process: ActiveProcess) -> None:
@@ -279,10 +283,7 @@ class Attempts:
         attempt = self._attempts.pop(entry["process"], None)
         if attempt is None:
             return
-        data = {**attempt.record, **entry["record"]}
-        for name in entry["gone"]:
-            data.pop(name, None)
-        record = process_from_json(data)
+        record = process_from_json({**attempt.record, **entry["record"]})
         given = self._given.get(attempt.task, ()) if attempt.is_whole else ()
         follows = tuple(dict.fromkeys((*self._followed(record.follows), *given)))
         record = replace(record, follows=follows)
@@ -292,7 +293,9 @@ class Attempts:
         call = attempt.call
         if call.repeat is not None:
             self._count(call, call.repeat, record, how, at)
-            self._processes.pop(entry["process"], None)
+            self._counted.append(entry["process"])
+            if len(self._counted) > _MOST_COUNTED:
+                self._processes.pop(self._counted.popleft(), None)
         elif call.ended is None:
             process = call.process
             process._record = self._as_here(call, record)

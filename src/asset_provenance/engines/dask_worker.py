@@ -1,9 +1,9 @@
 """On a Dask worker: records the tracked calls of the tasks of an asset, and sends them home.
 
 A task runs inside a process of the client, which stands here for no more than its id. What is
-recorded goes out as entries, in messages of Dask's own event channel: when the first call of a task
-starts, so that the cluster's loss of a worker can be told, and when the task ends. Such a message
-leaves before the word that the task is done, so whoever has the result has had its records.
+recorded goes out as entries, in messages of Dask's own event channel: soon after a call starts, so
+that the loss of a worker can be told, and when the task ends. That message leaves before the word
+that the task is done, so whoever has the result has had its records.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -31,7 +32,7 @@ from asset_provenance.fileuse import FileUse, with_files
 from asset_provenance.flows import Flows
 from asset_provenance.process import ActiveProcess, Start
 from asset_provenance.recorder import Recorder, context, enter, leave, open_recorders
-from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus, to_json
+from asset_provenance.records import CodeRecord, JsonValue, ProcessRecord, to_json
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,9 +43,13 @@ __all__ = ["flush", "join", "leave_asset", "local_assets"]
 
 _MOST_WAITING = 64
 _MOST_PLACES = 1000
-_LONGEST_WAIT = 0.1
+_DELAY = 0.05
+"""Seconds until what has begun is told; most tasks are done by then, and tell it all at once."""
 _MISSING = object()
 _STANDING = Start(name="task", process_type="Analysis", stage="Analysis")
+
+_FIELDS = tuple(field.name for field in fields(ProcessRecord))
+_NOTHING = ProcessRecord("", "", "", "", datetime.min.replace(tzinfo=UTC))
 
 _log = logging.getLogger("asset_provenance")
 
@@ -191,6 +196,7 @@ class _Asset:
     def begin(self, state: Any, facts: Mapping[str, Any]) -> _Task:
         """Begin a task."""
         task = _Task(self._recorder, self.sender, state, facts)
+        self.sender.expect()
         for needed in state.dependencies:
             value = self._worker.data.get(needed.key, _MISSING)
             if value is not _MISSING:
@@ -209,8 +215,8 @@ class _Asset:
 class _Task(ActiveProcess):
     """Stands, while a task runs, for the process of the client that it belongs to."""
 
-    __slots__ = ("calls", "first", "given", "is_done", "is_tracked", "key", "numbers", "sender",
-                 "submission", "was")  # fmt: skip
+    __slots__ = ("calls", "first", "given", "is_tracked", "key", "numbers",
+                 "sender", "submission", "was")  # fmt: skip
 
     def __init__(
         self, recorder: _Recorder, sender: _Sender, state: Any, facts: Mapping[str, Any]
@@ -224,7 +230,6 @@ class _Task(ActiveProcess):
         self.numbers: dict[str, int] = {}
         self.given: dict[int, list[str]] = {}
         self.first: str | None = None
-        self.is_done = False
         spec = state.run_spec
         function = spec[0] if isinstance(spec, tuple) else getattr(spec, "func", None)
         # The type: a proxy would answer for what it wraps.
@@ -242,7 +247,6 @@ class _Task(ActiveProcess):
     def done(self, value: Any) -> None:
         """Tell what came of the task; the word that it is done goes out after this."""
         recorder = cast("_Recorder", self._owner)
-        self.is_done = True
         recorder.close_repeats(self)
         recorder.files.settle(self)
         now = with_files(self._record, self._files)
@@ -339,7 +343,7 @@ class _Recorder(Recorder):
                     replace(record, notes=(*record.notes, told)) if told else record
                 ),
             }
-            self._sender.put(entry, is_urgent=is_first or task.is_done)
+            self._sender.put(entry)
         return process
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
@@ -396,31 +400,48 @@ class _Sender:
         self.history: Callable[[], list[ProcessRecord]] = list
         self.seen: Callable[[], list[ProcessRecord]] = list
         self._worker, self._topic = worker, topic
-        self._started: dict[str, dict[str, Any]] = {}
+        self._started: dict[str, ProcessRecord] = {}
+        self._codes: dict[int, tuple[CodeRecord, dict[str, JsonValue]]] = {}
         self._waiting: list[dict[str, Any]] = []
         self._sent = 0
-        self._last = 0.0
+        self._is_pending = False
         self._kept_patches: set[str] = set()
         self._lock = threading.RLock()
 
-    def put(self, entry: dict[str, Any], *, is_urgent: bool = False) -> None:
+    def put(self, entry: dict[str, Any]) -> None:
         """Send an entry with the next message."""
         with self._lock:
             self._waiting.append(entry)
-            is_late = time.monotonic() - self._last > _LONGEST_WAIT
-            if is_urgent or is_late or len(self._waiting) >= _MOST_WAITING:
+            if len(self._waiting) >= _MOST_WAITING:
                 self.flush()
+            elif not self._is_pending and self._worker is not None:
+                self._is_pending = True
+                self._worker.loop.add_callback(self.soon)
+
+    def expect(self) -> None:
+        """Be ready to send; called by the worker's event loop, which a thread has to wake."""
+        if not self._is_pending:
+            self.soon()
+
+    def soon(self) -> None:
+        """Send what waits in a moment; called by the worker's event loop."""
+        self._is_pending = True
+        self._worker.loop.call_later(_DELAY, self._send_late)
+
+    def _send_late(self) -> None:
+        with self._lock:
+            self._is_pending = False
+            self.flush()
 
     def flush(self) -> int:
         """Send what waits; give the number of messages so far."""
         with self._lock:
             if self._waiting and self._worker is not None:
-                self._last = time.monotonic()
                 message = {
                     "writer": self.writer,
                     "number": self._sent,
                     "address": self._worker.address,
-                    "clocks": [time.time(), self._last],
+                    "clocks": [time.time(), time.monotonic()],
                     # Not every number of JSON can be sent as it is.
                     "entries": json.dumps(self._waiting, separators=(",", ":")),
                 }
@@ -435,18 +456,25 @@ class _Sender:
 
     def start_of(self, record: ProcessRecord) -> dict[str, Any]:
         """Give a record that has begun, and remember it, so that its end tells only what is new."""
-        found = self._started[record.id] = to_json(record)
-        return found
+        self._started[record.id] = record
+        code = record.code
+        if code is None:
+            return to_json(record)
+        known = self._codes.get(id(code))
+        if known is None:
+            known = self._codes[id(code)] = code, to_json(code)
+        return {**to_json(replace(record, code=None)), "code": known[1]}
 
     def end(self, record: ProcessRecord) -> None:
         """Tell that a process has ended."""
-        started = self._started.pop(record.id, None)
-        if started is not None and record.status is not ProcessStatus.RUNNING:
-            ended = to_json(record)
-            changed = {key: item for key, item in ended.items() if started.get(key) != item}
-            gone = [key for key in started if key not in ended]
-            # Unless its task has ended before it, it waits for that.
-            self.put({"kind": "end", "process": record.id, "record": changed, "gone": gone})
+        was = self._started.pop(record.id, None)
+        if was is not None:
+            changed = {
+                name: value for name in _FIELDS if (value := getattr(record, name)) != getattr(was, name)
+            }  # fmt: skip
+            told = to_json(replace(_NOTHING, **changed))
+            found = {name: told.get(name, []) for name in changed}
+            self.put({"kind": "end", "process": record.id, "record": found})
 
     def keep_patches(self, patches: Iterable[Any]) -> None:
         """Tell of uncommitted changes."""

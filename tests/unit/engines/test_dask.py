@@ -150,7 +150,7 @@ def test_a_result_that_is_handed_to_another_task_gives_an_edge_whatever_it_is(cl
         assert total.result() == 5
     squares = {record.id for record in asset.records if record.name == "square"}
     assert set(named(asset, "total").follows) == squares
-    assert graph(asset.output_dir)["total"] == ["square", "square_1", "square_2"]
+    assert sorted(graph(asset.output_dir)["total"]) == ["square", "square_1", "square_2"]
 
 
 def test_a_result_inside_others_gives_an_edge_and_one_that_was_filtered_none(client: Any) -> None:
@@ -332,7 +332,7 @@ def test_no_secret_leaves_a_worker(client: Any) -> None:
 
 
 def test_many_tasks_are_few_processes_that_tell_how_many_and_what_varied(client: Any) -> None:
-    count = 10_000
+    count = 10_000 if 2 in client.nthreads().values() else 500
     with make() as asset, track_client(client):
         futures = client.map(cluster_work.square, range(count), pure=False)
         total = client.submit(cluster_work.total, futures, pure=False)
@@ -341,7 +341,8 @@ def test_many_tasks_are_few_processes_that_tell_how_many_and_what_varied(client:
     assert len(squares) == 101
     (together,) = [record for record in squares if record.notes]
     (note,) = together.notes
-    assert note.startswith("9900 further calls of square, together one process. Varied: number ")
+    told = f"{count - 100} further calls of square, together one process. Varied: number "
+    assert note.startswith(told)
     assert {record.status for record in squares} == {ProcessStatus.COMPLETED}
     assert set(named(asset, "total").follows) == {record.id for record in squares}
 

@@ -8,8 +8,10 @@ import json
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -84,7 +86,8 @@ def pool(method: str, how: str) -> Map:
 
 
 def with_joblib(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-    return joblib.Parallel(2, backend="loky")(joblib.delayed(function)(item) for item in items)
+    work = (joblib.delayed(function)(item) for item in items)
+    return list(joblib.Parallel(2, backend="loky")(work))
 
 
 def with_loky(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
@@ -139,7 +142,7 @@ def test_what_workers_do_is_recorded_as_if_the_program_had_done_it(
 def test_a_process_that_is_started_belongs_to_the_one_that_started_it(
     method: str, sessions: list[str]
 ) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     with make() as asset, track_process("outer"):
         for function in (workers.sort_spikes, workers.look):
             process = context.Process(target=function, args=(sessions[0],))
@@ -266,7 +269,9 @@ def test_the_token_of_an_asset_that_is_over_does_nothing(sessions: list[str]) ->
     assert sorted(Path("results").glob("*.json")) == before
 
 
-def test_a_child_with_an_asset_of_its_own_writes_that(sessions: list[str]) -> None:
+def test_a_child_with_an_asset_of_its_own_writes_that(
+    sessions: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     script = (
         "from asset_provenance import DerivedAsset\n"
         "from helpers import workers\n"
@@ -278,6 +283,7 @@ def test_a_child_with_an_asset_of_its_own_writes_that(sessions: list[str]) -> No
     with make() as asset:
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     assert not named(asset, "sort_spikes")
+    assert "not a setting" not in capfd.readouterr().err
     content = read_json(Path("other/processing.json"))
     assert [one["name"] for one in content["data_processes"]] == ["sort_spikes"]
 
@@ -316,6 +322,30 @@ def test_what_is_sent_is_the_plain_value_where_it_arrives() -> None:
         again = pickle.loads(pickle.dumps(joining.sent(value, process, joining.token(process))))
         assert (type(again), again) == (list, value)
         assert process._owner.flows.find([again]) == ("someone-1",)  # type: ignore[attr-defined]
+
+
+def test_children_forked_while_threads_record_neither_hang_nor_lose_anything() -> None:
+    def busy() -> None:
+        for number in range(400):
+            workers.count(number)
+            Path("results", f"{number % 7}.txt").write_text("x")
+
+    with make() as asset:
+        threads = [threading.Thread(target=busy) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # one that hangs is killed, and found below
+                workers.merge([number])
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        for thread in threads:
+            thread.join()
+    assert len(named(asset, "merge")) == 20
+    assert {record.status for record in named(asset, "merge")} == {"completed"}
+    assert len(named(asset, "count")) == 101
 
 
 def test_a_token_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import copy
 import os
 import pickle
 import pkgutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -162,15 +161,7 @@ def replace_everywhere(
     makes
         By name of the function, which may not exist: gives what takes its place.
     """
-    replacements = {}
     for name, make in makes.items():
         original = getattr(module, name, None)
         if original is not None:
-            replacements[id(original)] = make(original)
-    for holder in dict.fromkeys((module, *tuple(sys.modules.values()))):
-        names = getattr(holder, "__dict__", None)
-        if type(names) is not dict:
-            continue
-        for key, value in tuple(names.items()):
-            if id(value) in replacements:
-                patches.wrap(holder, key, lambda held: replacements[id(held)])
+            patches.replace_everywhere(module, name, make(original))
