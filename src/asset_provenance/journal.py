@@ -107,7 +107,9 @@ class Journal:
 
     def _prepare(self, run_folder: Path, folder: Path) -> None:
         self.run_folder, self.folder = run_folder, folder
+        self.writer = os.urandom(4).hex()
         self._file = _CLOSED
+        self._is_begun = True
         # A signal may come while a line is being written, and write another.
         self._lock = threading.RLock()
         self._failed = False
@@ -131,7 +133,6 @@ class Journal:
         """Gives all processes so far, for a journal that has to begin anew elsewhere."""
 
     def _open_file(self) -> None:
-        self.writer = os.urandom(4).hex()
         path = self.folder / f"{self.writer}.jsonl"
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -239,6 +240,11 @@ class Journal:
         text = json.dumps(counts)
         if counts and text != self._counted:
             with suppress(OSError), self._lock:
+                self._notice_end()
+                if self._failed:
+                    return
+                if not self._is_begun:
+                    self._begin_further()
                 path = self.folder / f"{self.writer}{COUNTS}"
                 part = path.with_suffix(".part")
                 part.write_text(text)
@@ -254,6 +260,8 @@ class Journal:
         with self._lock:
             if not self._is_awake:
                 self._notice_end()
+            if not (self._is_begun or self._failed):
+                self._begin_further()
             if self._failed or not line:
                 return
             try:
@@ -355,7 +363,9 @@ class Journal:
             syncer.finish()
 
     def continue_as_new_writer(self) -> None:
-        """Go on in a forked child: with a file and a lock of its own."""
+        """Go on in a forked child: with a lock of its own, and a file once there is a line."""
+        self.writer = os.urandom(4).hex()
+        self.is_first = self._is_begun = False
         self._lock = threading.RLock()
         self._syncer = None
         self._counted = ""
@@ -364,8 +374,6 @@ class Journal:
             if self._file != _CLOSED:
                 os.close(self._file)
         self._file = _CLOSED
-        if not self._failed:
-            self._begin_further()
 
     @classmethod
     def join(cls, run_folder: Path, folder: Path, max_repeats: int) -> Journal | None:
@@ -380,7 +388,7 @@ class Journal:
         return journal
 
     def _begin_further(self) -> None:
-        self.is_first = False
+        self.is_first, self._is_begun = False, True
         try:
             self._open_file()
         except StorageError:

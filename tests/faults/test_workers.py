@@ -47,14 +47,14 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_one_of_four_workers_that_is_killed_is_recorded_so_and_the_others_as_they_ended(
     method: str,
 ) -> None:
     with make() as asset, track_process("outer"):
+        context: Any = multiprocessing.get_context(method)
         processes = [
-            multiprocessing.get_context(method).Process(target=workers.kill_or_stay, args=(number,))
-            for number in range(4)
+            context.Process(target=workers.kill_or_stay, args=(number,)) for number in range(4)
         ]
         for process in processes:
             process.start()

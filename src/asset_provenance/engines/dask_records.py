@@ -283,7 +283,8 @@ class Attempts:
         attempt = self._attempts.pop(entry["process"], None)
         if attempt is None:
             return
-        record = process_from_json({**attempt.record, **entry["record"]})
+        data = {**attempt.record, **entry["record"]}
+        record = process_from_json({name: it for name, it in data.items() if it is not None})
         given = self._given.get(attempt.task, ()) if attempt.is_whole else ()
         follows = tuple(dict.fromkeys((*self._followed(record.follows), *given)))
         record = replace(record, follows=follows)

@@ -152,6 +152,8 @@ def _watch_clients() -> None:
             recorder = None if process is None else process._owner
             if process is None or not isinstance(recorder, _Recorder):
                 return original(self, *args, **kwargs)
+            # They may tell of themselves before this worker would tell of what they are in.
+            recorder.sender.flush()
             with annotating(recorder.run, process._record.id, recorder.next_id()):
                 return original(self, *args, **kwargs)
 
@@ -315,7 +317,7 @@ class _Recorder(Recorder):
         self.block = None  # type: ignore[assignment]
         self._open.clear()
         self.flows = _TaskFlows()
-        self._sender = sender
+        self.sender = sender
         if not os.path.isdir(asset["run_folder"]):  # noqa: PTH112
             # A folder of the same name on another machine is not the asset's.
             self.files = FileUse(resolver, f"{os.devnull}/{self.run}")
@@ -325,7 +327,7 @@ class _Recorder(Recorder):
         process = ActiveProcess(self, parent, start)
         record = process._record
         task = _task_of(parent)
-        self._sender.keep_patches(self.identifier.patches)
+        self.sender.keep_patches(self.identifier.patches)
         with self.lock:
             self._open[record.id] = process
         if task is not None:
@@ -339,11 +341,11 @@ class _Recorder(Recorder):
                 "task": [task.key, task.submission, record.name, number],
                 "monotonic": process._monotonic,
                 "is_whole": is_whole,
-                "record": self._sender.start_of(
+                "record": self.sender.start_of(
                     replace(record, notes=(*record.notes, told)) if told else record
                 ),
             }
-            self._sender.put(entry)
+            self.sender.put(entry)
         return process
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
@@ -469,11 +471,10 @@ class _Sender:
         """Tell that a process has ended."""
         was = self._started.pop(record.id, None)
         if was is not None:
-            changed = {
-                name: value for name in _FIELDS if (value := getattr(record, name)) != getattr(was, name)
-            }  # fmt: skip
+            now = {name: getattr(record, name) for name in _FIELDS}
+            changed = {name: it for name, it in now.items() if it != getattr(was, name)}
             told = to_json(replace(_NOTHING, **changed))
-            found = {name: told.get(name, []) for name in changed}
+            found = {name: told.get(name) for name in changed}
             self.put({"kind": "end", "process": record.id, "record": found})
 
     def keep_patches(self, patches: Iterable[Any]) -> None:

@@ -188,7 +188,7 @@ class _Handing:
 
     def task(self, function: Callable[..., Any]) -> Any:
         """Give what is handed over in place of a function."""
-        if self._knows_objects and type(function).__name__ == "BatchedCalls":
+        if self._knows_objects and type(function).__module__.startswith("joblib."):
             with suppress(Exception):
                 function = self._batch(function)
         return _Task(function, self._text, os.getpid())
@@ -196,6 +196,9 @@ class _Handing:
     def _batch(self, batch: Any) -> Any:
         """Give a batch of joblib's with its arguments as they are sent."""
         other = copy.copy(batch)
+        if hasattr(batch, "func"):  # around the batch, in a pool
+            other.func = self._batch(batch.func)
+            return other
         other.items = [
             (
                 function,
@@ -231,12 +234,13 @@ def _handing() -> _Handing | None:
 
 def _handing_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(submit)
-    def hand_over(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        handing = _handing() if callable(fn) else None
+    def hand_over(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        handing = _handing() if args and callable(args[0]) else None
         if handing is None:
-            return submit(self, fn, *args, **kwargs)
+            return submit(self, *args, **kwargs)
+        fn, *given = args
         named = {name: handing.value(value) for name, value in kwargs.items()}
-        return submit(self, handing.task(fn), *map(handing.value, args), **named)
+        return submit(self, handing.task(fn), *map(handing.value, given), **named)
 
     return hand_over
 

@@ -379,7 +379,7 @@ def test_a_worker_without_the_package_does_its_work_and_is_told_of(
         worker = subprocess.Popen(
             [sys.executable, "-m", "distributed.cli.dask_worker", running.scheduler_address,
              "--no-nanny", "--nthreads", "1", "--no-dashboard"],
-            env={**os.environ, "PYTHONPATH": f"{hidden.parent}"},
+            env={**os.environ, "PYTHONPATH": f"{hidden.parent}:{os.environ.get('PYTHONPATH', '')}"},
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:

@@ -90,6 +90,11 @@ def with_joblib(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
     return list(joblib.Parallel(2, backend="loky")(work))
 
 
+def with_joblib_s_pool(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+    work = (joblib.delayed(function)(item) for item in items)
+    return list(joblib.Parallel(2, backend="multiprocessing")(work))
+
+
 def with_loky(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
     return list(loky.get_reusable_executor(2).map(function, items))
 
@@ -105,6 +110,7 @@ WAYS: dict[str, Map] = {
     "pool-spawn": pool("spawn", "map"),
     "pool-forkserver": pool("forkserver", "imap"),
     "joblib": with_joblib,
+    "joblib-pool": with_joblib_s_pool,
     "loky": with_loky,
 }
 
@@ -155,7 +161,7 @@ def test_a_process_that_is_started_belongs_to_the_one_that_started_it(
     assert outer.notes == (f"Looked at {SESSIONS[0]}.",)
 
 
-@pytest.mark.parametrize("way", ["executor-fork", "pool-spawn", "joblib"])
+@pytest.mark.parametrize("way", ["executor-fork", "pool-spawn", "joblib", "joblib-pool"])
 def test_an_object_that_a_worker_is_given_leads_to_who_returned_it(
     way: str, sessions: list[str]
 ) -> None:
