@@ -23,6 +23,8 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/calls.py
 	$(BIN)/python benchmarks/merge.py
+	$(BIN)/python benchmarks/files.py
+	$(BIN)/python benchmarks/resources.py
 
 matrix: $(READY)
 	$(BIN)/python .ci/matrix.py

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from asset_provenance.assetrefs import asset_ref
 from asset_provenance.capture.files import Access, State, look_again, state, unobserved
@@ -16,7 +16,6 @@ from asset_provenance.records import InputRef, ProcessRecord, valid_text
 
 if TYPE_CHECKING:
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
-    from asset_provenance.process import ActiveProcess
 
 __all__ = ["FileUse", "ProcessFiles", "with_files"]
 
@@ -82,6 +81,13 @@ class ProcessFiles:
             depth -= 1
 
 
+class Process(Protocol):
+    """A process that is being recorded."""
+
+    _files: ProcessFiles
+    _record: ProcessRecord
+
+
 class FileUse:
     """What the processes of one asset read and write.
 
@@ -102,7 +108,7 @@ class FileUse:
         self.found: list[ResolvedInput] = []
         """Inputs that were seen since the list was last taken."""
 
-    def saw(self, process: ActiveProcess, path: str, access: int, before: State | None) -> bool:
+    def saw(self, process: Process, path: str, access: int, before: State | None) -> bool:
         """Take note of a file that a process opened, wrote or removed.
 
         Returns
@@ -160,12 +166,12 @@ class FileUse:
                 files.known_folders[folder] = found
         return found
 
-    def _saw_asset(self, process: ActiveProcess, ref: InputRef, access: int) -> None:
+    def _saw_asset(self, process: Process, ref: InputRef, access: int) -> None:
         if access & Access.READ and ref.name:
             process._files.inputs.setdefault(ref.identity, ref)
 
     def _saw_output(
-        self, process: ActiveProcess, path: str, full: str, access: int, before: State | None
+        self, process: Process, path: str, full: str, access: int, before: State | None
     ) -> None:
         now = time.monotonic()
         files, writer = process._files, process._record.id
@@ -183,7 +189,7 @@ class FileUse:
                 files.written.pop(path, None)
                 files.doubtful.pop(path, None)
 
-    def _read(self, process: ActiveProcess, path: str, now: float) -> None:
+    def _read(self, process: Process, path: str, now: float) -> None:
         files = process._files
         files.note(files.read, path, now)
         for writer in self._writers_of(path):
@@ -197,7 +203,7 @@ class FileUse:
             found = writers.get(f"{folder}/")
         return found or ()
 
-    def moved(self, process: ActiveProcess, source: str, target: str) -> None:
+    def moved(self, process: Process, source: str, target: str) -> None:
         """Take note of a file or folder that a process gave another name."""
         paths = [self._relative(path) for path in (source, target)]
         now = time.monotonic()
@@ -228,7 +234,7 @@ class FileUse:
             return [path]
         return [each for each in self._writers if each.startswith(start)]
 
-    def settle(self, process: ActiveProcess) -> None:
+    def settle(self, process: Process) -> None:
         """See whether a process that ends has changed what it could have."""
         files = process._files
         for path, (full, before) in tuple(files.doubtful.items()):

@@ -49,7 +49,8 @@ def strace(place: Path, *command: str | Path) -> None:
 def place_for(folder: Path, name: str) -> Path:
     """Make the place that a program runs in: some assets, of which it need not use all."""
     folder.mkdir()
-    (folder / "tmp").mkdir()
+    for inside in ("tmp", "results"):
+        (folder / inside).mkdir()
     data = folder / "data"
     make_asset(data, mount="raw")
     make_asset(data, SORTED, mount="sorted_units", data_level="derived")

@@ -55,11 +55,3 @@ def test_every_error_is_a_provenance_error() -> None:
     for name in asset_provenance.__all__:
         if name.endswith("Error"):
             assert issubclass(getattr(asset_provenance, name), asset_provenance.ProvenanceError)
-
-
-def test_what_comes_later_raises_a_clear_error() -> None:
-    from asset_provenance import UsageError
-    from asset_provenance.engines.dask import track_client
-
-    with pytest.raises(UsageError, match="not available in this version"):
-        track_client(None)

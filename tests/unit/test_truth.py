@@ -186,20 +186,43 @@ def test_a_main_that_two_threads_call_is_two_assets(raw: Path) -> None:
         assert list(processes(Path(label))) == [label]
 
 
-def test_calls_of_bare_threads_are_not_given_to_one_of_two_assets_by_guess(raw: Path) -> None:
+def test_calls_of_threads_belong_to_the_asset_that_started_them_beside_another(raw: Path) -> None:
     barrier = threading.Barrier(2)
 
     def one_asset(label: str) -> Any:
         with DerivedAsset("t", inputs=raw, output_dir=label, **PEOPLE) as asset:
             barrier.wait(10)
-            thread = threading.Thread(target=double, args=(1,))
+            thread = threading.Thread(target=double, args=(len(label),))
             thread.start()
             thread.join()
             barrier.wait(10)
-        return asset.records
+        return [record.parameters for record in asset.records]
 
     with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(one_asset, ["a", "bb"])) == [[{"x": 1}], [{"x": 2}]]
+
+
+def test_calls_of_a_thread_from_before_are_not_given_to_one_of_two_assets_by_guess(
+    raw: Path,
+) -> None:
+    both_open, called = threading.Barrier(3), threading.Barrier(3)
+
+    def wait_and_call() -> None:
+        both_open.wait(10)
+        double(1)
+        called.wait(10)
+
+    def one_asset(label: str) -> Any:
+        with DerivedAsset("t", inputs=raw, output_dir=label, **PEOPLE) as asset:
+            both_open.wait(10)
+            called.wait(10)
+        return asset.records
+
+    thread = threading.Thread(target=wait_and_call)
+    thread.start()
+    with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(one_asset, ["one", "two"])) == [(), ()]
+    thread.join()
 
 
 def test_partial_coroutines_and_generators_are_recorded() -> None:
