@@ -32,18 +32,27 @@ class Done:
     follows: frozenset[str]
 
 
-def strace(place: Path, *command: str | Path) -> None:
-    """Run a program with its system calls kept, or skip where that is not allowed."""
-    if shutil.which("strace") is None:
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """The words before a command that keep its system calls in ``calls.*`` where it runs."""
+    strace = shutil.which("strace")
+    if strace is None:
         pytest.skip("strace is not installed")
-    logs = place / PREFIX
-    line = ["strace", "-f", "-ff", "-ttt", "-y", "-qq", "--seccomp-bpf", "-e", f"trace={TRACE}"]
-    done = subprocess.run(
-        [*line, "-s", "0", "-o", logs, *command], cwd=place, capture_output=True, text=True
+    words: list[str | Path] = [strace, "-f", "-ff", "-ttt", "-y", "-qq", "-s", "0"]
+    words += ["--seccomp-bpf", "-e", f"trace={TRACE}", "-o", PREFIX]
+    place = tmp_path_factory.mktemp("allowed")
+    done = subprocess.run([*words, "true"], cwd=place, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no program may be traced here: {done.stderr.strip()}")
+    return words
+
+
+def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
+    """Start a program in its place, with temporary files of its own."""
+    environment = {**os.environ, "TMPDIR": str(place / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True
     )
-    if "ptrace" in done.stderr and not list(place.glob(f"{PREFIX}.*")):
-        pytest.skip(f"this place does not let programs be traced: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
 
 
 def place_for(folder: Path, name: str) -> Path:
@@ -115,16 +124,13 @@ def differences(log: dict[str, Done], records: dict[str, Done]) -> list[str]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_is_recorded_as_the_kernel_saw_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, traced: list[str | Path]
 ) -> None:
     runner = (sys.executable, HERE / "runner.py", name)
     plain, tracked = (place_for(tmp_path / mode, name) for mode in ("plain", "tracked"))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setenv("TMPDIR", str(plain / "tmp"))
-    strace(plain, *runner, "plain")
-    monkeypatch.setenv("TMPDIR", str(tracked / "tmp"))
-    done = subprocess.run([*runner, "tracked"], cwd=tracked, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    runs = (start(plain, *traced, *runner, "plain"), start(tracked, *runner, "tracked"))
+    traces, said = (run.communicate()[1] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0], f"{traces}{said}"
 
     log = from_log(plain)
 
@@ -135,4 +141,4 @@ def test_a_program_is_recorded_as_the_kernel_saw_it(
     program = importlib.import_module(f"fidelity.programs.{name}")
     assert list(log) == [step.__name__ for step in program.STEPS]
     found = differences(log, from_records(tracked, log))
-    assert not found, "\n".join([*found, done.stderr])
+    assert not found, "\n".join([*found, said])

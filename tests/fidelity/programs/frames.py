@@ -35,7 +35,7 @@ def join() -> None:
 
 
 def finish() -> None:
-    atlas = pl.read_ipc(DATA / "atlas" / "x.arrow", memory_map=False)
+    atlas = pl.read_ipc(DATA / "atlas" / "x.arrow")
     joined = pl.scan_ipc(RESULTS / "joined.arrow").collect()
     atlas.join(joined, on="x").write_csv(RESULTS / "final.csv")
 

@@ -61,4 +61,13 @@ def fourth() -> None:
     (RESULTS / "fourth.txt").write_text(text)
 
 
-STEPS = (first, second, only_looks, third, fourth)
+def fifth() -> None:
+    text = (RESULTS / "link.txt").read_text()
+    with (RESULTS / "own.txt").open("r+") as file:
+        file.write(text)
+    with (RESULTS / "grown.txt").open("r+") as file:
+        assert file.read()
+    (RESULTS / "replaced.txt").unlink()
+
+
+STEPS = (first, second, only_looks, third, fourth, fifth)
