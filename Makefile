@@ -10,8 +10,12 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
+# Each worker of pytest writes data of its own; the programs that tests start are not measured.
 test: $(READY)
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage erase
+	COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" \
+	  $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 check: $(READY)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLES = PROJECT.parent / "shared" / "samples"
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # This worker is measured already; what its tests start runs as it does for a user.
+    os.environ.pop("COVERAGE_PROCESS_START", None)
+
 
 @pytest.fixture(autouse=True)
 def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

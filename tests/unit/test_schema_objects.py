@@ -210,7 +210,10 @@ def recorded(tmp_path: Path, label: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("option", "text", "given"), OPTIONS_IN_BOTH_FORMS, ids=lambda value: str(value)[:40]
+    ("option", "text", "given"),
+    OPTIONS_IN_BOTH_FORMS,
+    # A function is told by its address, which is another in each worker of pytest.
+    ids=lambda value: None if callable(value) else str(value)[:40],
 )
 def test_an_option_of_a_process_says_the_same_in_both_forms(
     tmp_path: Path, option: str, text: Any, given: Any
