@@ -26,16 +26,18 @@ _log = logging.getLogger("asset_provenance")
 class Execution:
     """One call that is a process of its own."""
 
-    __slots__ = ("_recorder", "process")
+    __slots__ = ("_name", "_recorder", "process")
 
     def __init__(self, recorder: Recorder, process: ActiveProcess) -> None:
         self._recorder = recorder
+        self._name = process._record.name
         self.process = process
 
     def gave(self, value: Any) -> None:
         """Take note of what the call returns or yields."""
         if type(value) not in ATOMIC:
-            self._recorder.flows.returned(value, self.process._record.id)
+            returned = self._recorder.flows.returned
+            guarded(returned, value, self.process._record.id, fact="results", name=self._name)
 
     def end(self, how: Outcome, *, at: float | None = None) -> None:
         """End the process."""
@@ -97,13 +99,16 @@ class Call:
         number = recorder.count_call(self)
         arguments: Arguments = self._guarded("parameters", self._arguments, instance, args, kwargs)
         if number < recorder.max_repeats:
-            return Execution(recorder, recorder.begin(parent, self._start(recorder, arguments)))
-        return self._repeat(recorder, parent, arguments, args, kwargs)
+            return Execution(
+                recorder, recorder.begin(parent, self._start(recorder, instance, arguments))
+            )
+        return self._repeat(recorder, parent, instance, arguments, args, kwargs)
 
     def _repeat(
         self,
         recorder: Recorder,
         parent: ActiveProcess,
+        instance: Any,
         arguments: Arguments,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -114,7 +119,7 @@ class Call:
 
             calls = RepeatedCalls(recorder.max_repeats, context)
             calls = cast("RepeatedCalls", parent._repeats.setdefault(self, calls))
-        start = self._start(recorder, arguments)
+        start = self._start(recorder, instance, arguments)
         found = calls.find(
             (start.inputs, start.outputs),
             lambda: recorder.repeat(parent, start, self._variation(recorder, arguments)),
@@ -132,8 +137,9 @@ class Call:
 
         return Variation(arguments, lambda values: safe_parameters(recorder, self._options, values))
 
-    def _start(self, recorder: Recorder, arguments: Arguments) -> Start:
+    def _start(self, recorder: Recorder, instance: Any, arguments: Arguments) -> Start:
         options = self._options
+        given = (instance, *arguments.values())
         inputs = self._values("inputs", options.inputs, arguments, recorder.resolve)
         outputs = self._values("outputs", options.outputs, arguments, recorder.output_path)
         inputs += [recorder.resolve(ref) for ref in options.code_inputs]
@@ -149,7 +155,7 @@ class Call:
             outputs=tuple(outputs),
             notes=options.notes,
             observed=tuple(item.ref.identity for item in paths if item.ref is not None),
-            follows=self._guarded("results", recorder.flows.find, arguments.values()) or (),
+            follows=self._guarded("results", recorder.flows.find, given) or (),
         )
 
     def _arguments(self, instance: Any, args: Any, kwargs: Any) -> dict[str, Any]:

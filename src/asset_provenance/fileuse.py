@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,8 @@ _MOST_FOLDERS = 4096
 _MOST_ENTRIES = 10_000
 _DATA, _OUTPUT, _OUTSIDE, _LINKS = range(4)
 """Where a folder is: the last is outside, and holds links, which may lead anywhere."""
+_OF_NAMES = (Access.LINK, Access.REMOVE)
+"""What is done with a link itself, and not with what it leads to."""
 
 
 @dataclass(slots=True)
@@ -118,28 +121,29 @@ class FileUse:
         """
         folder = path.rpartition("/")[0]
         files = process._files
+        if access == Access.LINK:  # what was found out may be wrong now
+            files.known_folders.clear()
+            self.look_again()
         known = files.known_folders.get(folder)
         if known is not None:
             return _is_told(files, known, path)
         if path.startswith("s3://"):
             self._saw_asset(process, asset_ref(None, path), access)
             return False
-        kind, inside, _ = self._place(folder)
+        kind, inside, real = self._place(folder)
         if kind == _OUTSIDE:
-            if access == Access.LINK:
-                self._places[folder] = (_LINKS, "", "")
             return access == Access.READ
         if kind == _LINKS:
             target = _link_target(path)
             if target is None:
                 return False
             path, folder = target, target.rpartition("/")[0]
-            kind, inside, _ = self._place(folder)
+            kind, inside, real = self._place(folder)
         if kind == _OUTPUT:
-            name = path.rpartition("/")[2]
-            relative = valid_text(f"{inside}/{name}" if inside else name)
-            self._saw_output(process, relative, path, access, before)
+            self._saw_below_output(process, inside, path, access, before)
         elif kind == _DATA and access & Access.READ:
+            if real != folder and _root_of(folder, self._roots) is not None:
+                path, folder = f"{real}/{path.rpartition('/')[2]}", real
             with unobserved():
                 found = self._asset_of(files, folder, path)
             if found is not None and found.ref is not None:
@@ -151,6 +155,20 @@ class FileUse:
                         files.inside.setdefault(found.ref.identity, {})
                     return _is_told(files, found, path)
         return False
+
+    def _saw_below_output(
+        self, process: Process, inside: str, path: str, access: int, before: State | None
+    ) -> None:
+        name = path.rpartition("/")[2]
+        relative = f"{inside}/{name}" if inside else name
+        if access == Access.LINK:
+            self._places.clear()  # folders may be others by the names that lead through it
+        target = None if access in _OF_NAMES else _link_target(path)
+        if target is None or target == path:
+            self._saw_output(process, relative, path, access, before)
+        else:  # read is also the link, but written only what it leads to
+            self._saw_output(process, relative, path, access & Access.READ, None)
+            self.saw(process, target, access, before)
 
     def _asset_of(self, files: ProcessFiles, folder: str, path: str) -> ResolvedInput | None:
         # A folder belongs where the one around it does, unless it has a description of its own.
@@ -182,12 +200,21 @@ class FileUse:
                 files.doubtful.setdefault(path, (full, before))
             if access & Access.WRITE:
                 key = files.note(files.written, path, now)
-                others = () if access & Access.REPLACE == Access.REPLACE else self._writers_of(key)
-                self._writers[key] = (*(one for one in others if one != writer), writer)
+                self._wrote(key, path, writer, replaces=access & Access.REPLACE == Access.REPLACE)
             elif access & Access.REMOVE:
                 self._writers.pop(path, None)
                 files.written.pop(path, None)
                 files.doubtful.pop(path, None)
+
+    def _wrote(self, key: str, path: str, writer: str, *, replaces: bool) -> None:
+        """Take note of who wrote a file last; what stands for many files has all their writers."""
+        others = self._writers_of(path)
+        if key == path and replaces:
+            others = ()
+        elif key != path:
+            self._writers.pop(path, None)
+            others = (*self._writers.get(key, ()), *(() if replaces else others))
+        self._writers[key] = (*(one for one in dict.fromkeys(others) if one != writer), writer)
 
     def _read(self, process: Process, path: str, now: float) -> None:
         files = process._files
@@ -203,8 +230,10 @@ class FileUse:
             found = writers.get(f"{folder}/")
         return found or ()
 
-    def moved(self, process: Process, source: str, target: str) -> None:
-        """Take note of a file or folder that a process gave another name."""
+    def moved(self, process: Process, source: str, target: str, *, stays: bool = False) -> None:
+        """Take note of a file or folder that a process gave another name, or one more."""
+        if _link_target(target) is not None:
+            self._places.clear()
         paths = [self._relative(path) for path in (source, target)]
         now = time.monotonic()
         files, mover = process._files, process._record.id
@@ -213,18 +242,21 @@ class FileUse:
             moved = [] if before is None else self._below(before)
             for path in moved:
                 self._read(process, path, now)
-                files.read.pop(path, None)
-                files.written.pop(path, None)
+                if not stays:
+                    files.read.pop(path, None)
+                    files.written.pop(path, None)
             if after is None:
-                for path in moved:
+                for path in moved if not stays else ():
                     self._writers.pop(path, None)
                 return
-            if not moved:  # what nobody was seen to write, or comes from outside
+            if not moved:  # what nobody was seen to write, is told by its folder, or from outside
                 whole = f"{after}/" if os.path.isdir(target) else after  # noqa: PTH112
-                self._writers[files.note(files.written, whole, now)] = (mover,)
+                writers = () if before is None else self._writers_of(before)
+                key = files.note(files.written, whole, now)
+                self._writers[key] = (*(one for one in writers if one != mover), mover)
             for old in moved:
                 path = f"{after}{old[len(before or '') :]}"
-                writers = self._writers.pop(old)
+                writers = self._writers[old] if stays else self._writers.pop(old)
                 key = files.note(files.written, path, now)
                 self._writers[key] = (*(one for one in writers if one != mover), mover)
 
@@ -242,13 +274,17 @@ class FileUse:
             if now is not None and now != before:
                 self._saw_output(process, path, full, Access.WRITE, None)
         files.doubtful.clear()
+        with self.lock:
+            for path in tuple(files.written):
+                if not os.path.lexists(f"{self._roots[0]}/{path}"):  # it was there for a while only
+                    del files.written[path]
 
     def _relative(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
         kind, inside, _ = self._place(folder)
         if kind != _OUTPUT:
             return None
-        return valid_text(f"{inside}/{name}" if inside else name)
+        return f"{inside}/{name}" if inside else name
 
     def _place(self, folder: str) -> tuple[int, str, str]:
         place = self._places.get(folder)
@@ -272,16 +308,15 @@ class FileUse:
             real = f"{around[2]}/{name}"
         else:
             real = os.path.realpath(folder)
-        for root in self._roots:
-            for path in (folder, real):
-                if path == root or path.startswith(f"{root}/"):
-                    inside = path[len(root) + 1 :]
-                    is_ours = inside.split("/")[0] == JOURNAL_FOLDER
-                    return (_OUTSIDE if is_ours else _OUTPUT, inside, real)
-        for root in self._resolver.roots():
-            for path in (folder, real):
-                if path == root or path.startswith(f"{root}/"):
-                    return _DATA, "", real
+        # What a link in the output folder leads to comes first: another result, or an input.
+        for path in (real, folder):
+            root, inputs = _root_of(path, self._roots), _root_of(path, self._resolver.roots())
+            if root is not None and (inputs is None or len(root) >= len(inputs)):
+                inside = path[len(root) + 1 :]
+                is_ours = inside.split("/")[0] == JOURNAL_FOLDER
+                return (_OUTSIDE if is_ours else _OUTPUT, inside, real)
+            if inputs is not None:
+                return _DATA, "", real
         return _LINKS if _holds_links(folder) else _OUTSIDE, "", real
 
 
@@ -291,8 +326,13 @@ def _is_told(files: ProcessFiles, found: ResolvedInput, path: str) -> bool:
     start = f"{found.folder}/"
     if inside is None or len(inside) >= _MOST_PATHS or not path.startswith(start):
         return True
-    inside[valid_text(path[len(start) :])] = None
+    inside[path[len(start) :]] = None
     return False
+
+
+def _root_of(path: str, roots: Iterable[str]) -> str | None:
+    found = [root for root in roots if path == root or path.startswith(f"{root}/")]
+    return max(found, key=len, default=None)
 
 
 def _holds_links(folder: str) -> bool:
@@ -311,21 +351,27 @@ def _link_target(path: str) -> str | None:
         return None
 
 
+def _as_text(used: dict[str, float]) -> dict[str, float]:
+    return {valid_text(path): time for path, time in tuple(used.items())}
+
+
 def with_files(record: ProcessRecord, files: ProcessFiles) -> ProcessRecord:
     """Give a record with what its process was seen to use so far."""
     if not (files.inputs or files.read or files.written or files.follows):
         return record
     known = {ref.identity for each in record.inputs for ref in (each, *each.assets)}
-    new = tuple(ref for name, ref in files.inputs.items() if name not in known)
+    # Copies: threads that the process left behind may still be reading.
+    inputs = dict(files.inputs)
+    new = tuple(ref for name, ref in inputs.items() if name not in known)
     return replace(
         record,
         inputs=(*record.inputs, *new),
-        observed=tuple(dict.fromkeys((*record.observed, *files.inputs))),
-        read_files=dict(files.read),
-        written_files=dict(files.written),
+        observed=tuple(dict.fromkeys((*record.observed, *inputs))),
+        read_files=_as_text(files.read),
+        written_files=_as_text(files.written),
         read_inside={
-            name: tuple(paths)
-            for name, paths in files.inside.items()
+            name: tuple(map(valid_text, tuple(paths)))
+            for name, paths in tuple(files.inside.items())
             if 0 < len(paths) < _MOST_PATHS
         },
         follows=tuple(dict.fromkeys((*record.follows, *files.follows))),

@@ -8,12 +8,21 @@ of nothing but numbers and texts are held themselves, within narrow bounds.
 from __future__ import annotations
 
 import sys
+import threading
+from _io import _IOBase as BaseIO
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
 from itertools import islice
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from logging import Logger
+from re import Pattern
+from threading import Thread
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ref
+
+from wrapt import FunctionWrapper
 
 __all__ = ["ATOMIC", "Flows"]
 
@@ -24,11 +33,25 @@ ATOMIC = frozenset({
 """Types whose objects are shared by the interpreter, or by everybody: they say nothing."""
 
 _MOST_ITEMS = 1000
+_MOST_INSIDE = 10_000
 _MOST_DEPTH = 4
 _MOST_HELD = 64
 _MOST_HELD_OF_ONE = 4
 _LARGEST_HELD = 16_384
 """Bytes of one container that is held itself; all of them together take at most a megabyte."""
+
+
+_SHARED = (
+    type,
+    Enum,
+    Logger,
+    Pattern,
+    Thread,
+    MethodType,
+    FunctionWrapper,
+    BaseIO,
+    type(lru_cache(len)),
+)
 
 
 class _Mark(ref[Any]):
@@ -47,9 +70,20 @@ class Flows:
         self.marks: dict[int, _Mark] = {}
         """By the number of the object; holds only if the mark still leads to that object."""
         self._held: OrderedDict[int, tuple[Any, int, str]] = OrderedDict()
+        self.lock = threading.RLock()
+
+    def forget(self) -> None:
+        """Let everything go: the asset has closed."""
+        with self.lock:
+            self.marks.clear()
+            self._held.clear()
 
     def returned(self, value: Any, process_id: str) -> None:
         """Take note of what a process returned; the last to return an object counts."""
+        with self.lock:
+            self._returned(value, process_id)
+
+    def _returned(self, value: Any, process_id: str) -> None:
         # One that has grown since may hold what must not live longer for it.
         for key in [key for key, (item, size, _) in self._held.items() if len(item) != size]:
             del self._held[key]
@@ -127,8 +161,11 @@ class Flows:
 
 
 def _may_be_held(item: Any) -> bool:
-    """Say whether something is a small container of nothing but numbers and texts."""
-    if type(item) not in (list, dict, tuple, set, frozenset) or not item:
+    """Say whether something is a small container of nothing but numbers and texts.
+
+    Not a tuple: those that stand in the code are the same object for everybody.
+    """
+    if type(item) not in (list, dict, set) or not item:
         return False
     if len(item) > _MOST_ITEMS or sys.getsizeof(item) > _LARGEST_HELD:
         return False
@@ -138,23 +175,50 @@ def _may_be_held(item: Any) -> bool:
     )
 
 
-def _inside(value: Any, depth: int = 0) -> Iterator[Any]:
+def _says_nothing(item: Any, kind: type) -> bool:
+    """Say whether an object is one that a whole program shares."""
+    return kind in ATOMIC or _is_shared(kind) or (kind is frozenset and not item)
+
+
+@lru_cache(maxsize=1024)
+def _is_shared(kind: type) -> bool:
+    return issubclass(kind, _SHARED)
+
+
+def _inside(value: Any) -> list[Any]:
     """Give an object, and what plain containers hold; no method of a user's class is called."""
     kind = type(value)
-    if kind in ATOMIC:
-        return
-    yield value
-    if depth >= _MOST_DEPTH:
-        return
+    if _says_nothing(value, kind):
+        return []
+    found = [value]
+    if not issubclass(kind, list | dict | tuple):
+        return found
+    seen = {id(value)}
+    waiting = [(value, 0)]
+    # Each container once, and not too many: data can be nested lists of any size.
+    while waiting and len(found) < _MOST_INSIDE:
+        container, depth = waiting.pop()
+        for item in _items(container):
+            kind = type(item)
+            if _says_nothing(item, kind) or id(item) in seen:
+                continue
+            found.append(item)
+            if depth < _MOST_DEPTH and issubclass(kind, list | dict | tuple):
+                seen.add(id(item))
+                waiting.append((item, depth + 1))
+    return found
+
+
+def _items(container: Any) -> list[Any]:
+    kind = type(container)
     items: Iterable[Any]
     if issubclass(kind, dict):
-        items = dict.values(value)
+        items = dict.values(container)
     elif issubclass(kind, tuple):
-        items = tuple.__iter__(value)
-    elif issubclass(kind, list):
-        items = list.__iter__(value)
+        items = tuple.__iter__(container)
     else:
-        return
-    # A copy: another thread may change it meanwhile.
-    for item in list(islice(items, _MOST_ITEMS)):
-        yield from _inside(item, depth + 1)
+        items = list.__iter__(container)
+    try:
+        return list(islice(items, _MOST_ITEMS))
+    except RuntimeError:  # another thread changes it
+        return []

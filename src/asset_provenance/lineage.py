@@ -59,6 +59,8 @@ def dependencies(records: Sequence[ProcessRecord]) -> Graph:
     of_others = _FilesOfOthers(records)
     writers = [(record, _parts(written_paths(record))) for record in records]
     writers = [(record, paths) for record, paths in writers if paths]
+    unseen = [(record, _parts(_unseen_outputs(record))) for record in records if record.outputs]
+    unseen = [(record, paths) for record, paths in unseen if paths]
     for reader in records:
         above = _ancestors(reader, by_id)
         found = dict.fromkeys([*reader.follows, *of_others.read_by(reader)])
@@ -67,12 +69,11 @@ def dependencies(records: Sequence[ProcessRecord]) -> Graph:
             for writer, paths in writers:
                 if _had_ended(writer, reader) and _meet(paths, reads):
                     found[writer.id] = None
-        if reader.read_files:
+        if reader.read_files and unseen:
             # What cannot be seen was said: a tool that nobody knows wrote where it was declared.
             seen = _parts(path.rstrip("/") for path in reader.read_files)
-            for writer in records:
-                unseen = _parts(_unseen_outputs(writer))
-                if unseen and _had_ended(writer, reader) and _meet(unseen, seen):
+            for writer, paths in unseen:
+                if _had_ended(writer, reader) and _meet(paths, seen):
                     found[writer.id] = None
         graph[reader.id].extend(one for one in found if one not in above)
     for child in records:

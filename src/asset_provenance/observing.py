@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from asset_provenance.capture import libraries
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["begin", "end"]
 
+_log = logging.getLogger("asset_provenance")
+
 _observed: list[Recorder] = []
 _watching: Watching | None = None
 
@@ -23,9 +26,12 @@ def begin(recorder: Recorder) -> None:
     global _watching  # noqa: PLW0603 - a program has one set of hooks
     _observed.append(recorder)
     if _watching is None:
-        _watching = Watching(_saw, _moved, context.get)
-        with _watching.patches.together():
-            _watch(_watching.patches)
+        try:
+            _watching = Watching(_saw, _moved, context.get)
+            with _watching.patches.together():
+                _watch(_watching.patches)
+        except Exception:  # noqa: BLE001 - the run goes on with what is declared
+            _log.warning("what the run reads and writes will not all be seen", exc_info=True)
 
 
 def _watch(patches: Patches) -> None:
@@ -56,7 +62,7 @@ def _saw(path: str, access: int, before: State | None) -> bool:
     return process is not None and recorder_of(process).saw(process, path, access, before)
 
 
-def _moved(source: str, target: str) -> None:
+def _moved(source: str, target: str, stays: bool) -> None:
     process = innermost()
     if process is not None:
-        recorder_of(process).files.moved(process, source, target)
+        recorder_of(process).files.moved(process, source, target, stays=stays)

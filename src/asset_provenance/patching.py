@@ -11,7 +11,7 @@ from typing import Any
 
 import wrapt
 
-__all__ = ["Patches"]
+__all__ = ["Patches", "names_in"]
 
 _log = logging.getLogger("asset_provenance")
 
@@ -78,9 +78,7 @@ class Patches:
     def _look_through_modules(self) -> None:
         wanted, self._waiting = self._waiting, {}
         for module in tuple(sys.modules.values()) if wanted else ():
-            names = getattr(module, "__dict__", None)
-            if type(names) is not dict:
-                continue
+            names = names_in(module)
             for key in [key for key, value in tuple(names.items()) if id(value) in wanted]:
                 self.wrap(module, key, lambda held: wanted[id(held)][1])
 
@@ -111,6 +109,17 @@ class Patches:
                 delattr(owner, name)
             else:
                 setattr(owner, name, own)
+
+
+_names: Any = vars(ModuleType)["__dict__"]
+
+
+def names_in(module: Any) -> dict[str, Any]:
+    """Give the names of a module as they are: one that loads when it is used is not to load."""
+    if not isinstance(module, ModuleType):
+        return {}
+    names: dict[str, Any] = _names.__get__(module)
+    return names
 
 
 def _imported(module: ModuleType) -> None:

@@ -259,7 +259,7 @@ class Recorder:
         return is_known
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
-        for repeats in process._repeats.values():
+        for repeats in tuple(process._repeats.values()):
             for repeat in repeats:
                 if self._repeats.pop(repeat.process._record.id, None) is not None:
                     self.files.settle(repeat.process)
@@ -328,6 +328,7 @@ class Recorder:
                 if process is not self.block and process._record.id not in self._repeats:
                     self.end(process, running)
             self.end(self.block, how)
+            self.flows.forget()
             self._take_in_others()
         return self.block._record
 
@@ -367,6 +368,7 @@ class Recorder:
             outer._thread == self._thread or (inside is not None and inside._owner is outer)
         )
         open_recorders.append(self)
+        look_again()
         return enter(self.block)
 
     def stand_in(self, process_id: str) -> ActiveProcess:
@@ -403,6 +405,7 @@ class Recorder:
         """Let go of an asset that another process of the operating system has closed."""
         with suppress(ValueError):
             open_recorders.remove(self)
+        look_again()
 
     def token(self, process_id: str) -> dict[str, JsonValue]:
         """Give what another process of the operating system needs to join, inside a process."""
@@ -422,6 +425,7 @@ class Recorder:
         """Go on in a forked child, whose records reach the parent through the journal."""
         self.lock = threading.RLock()
         self.files.lock = threading.RLock()
+        self.flows.lock = threading.RLock()
         self.files.found = []
         self.journal.continue_as_new_writer()
         self.usage = None  # its parent looks at what it uses, too

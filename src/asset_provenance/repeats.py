@@ -14,6 +14,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import (
@@ -246,7 +247,8 @@ class Repeat:
     def gave(self, value: Any) -> None:
         """Take note of what a call returns or yields."""
         if type(value) not in ATOMIC:
-            self.flows.returned(value, self.process._record.id)
+            with suppress(Exception):  # it costs the edge
+                self.flows.returned(value, self.process._record.id)
 
     def follow(self, process_ids: Iterable[str]) -> None:
         """Take note of the processes whose results a call was given."""

@@ -35,7 +35,7 @@ _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 def mark(edge: str, step: str) -> None:
     """Make a system call that a log shows, and that changes nothing: there is no such path."""
     try:
-        os.readlink(f"{_MARK}{edge}/{step}")  # noqa: PTH115 - one call, and no other
+        os.readlink(f"{_MARK}{edge}/{step}")
     except OSError:
         return
 
@@ -96,7 +96,7 @@ class Log:
     # -- marks ------------------------------------------------------------------------------------
 
     def _readlink(self, call: _Call) -> None:
-        path = _path(call, -3)
+        path = _path(call)
         if not path.startswith(_MARK):
             return
         edge, name = path.removeprefix(_MARK).split("/")
@@ -118,6 +118,10 @@ class Log:
         is_new = "O_CREAT" in flags and path not in self._writers and self._is_ours(path)
         if "O_WRONLY" not in flags and "O_TRUNC" not in flags and not is_new:
             self._reads(path)
+            # Who reads through a link also depends on who made it.
+            given = _path(call)
+            if given != path:
+                self._reads_if_made(given)
         if updates and (is_new or "O_TRUNC" in flags):
             self._writes(path, replaces=True)
 
@@ -143,7 +147,7 @@ class Log:
             self._writes(_of_descriptor(call.arguments[4]))
 
     def _truncate(self, call: _Call) -> None:
-        self._writes(_path(call, 0))
+        self._writes(_path(call))
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -164,7 +168,17 @@ class Log:
     _renameat = _renameat2 = _rename
 
     def _link(self, call: _Call) -> None:
-        self._writes(_paths(call)[1], replaces=True)
+        # One more name for what somebody made, as a rename gives it another.
+        source, target = _paths(call)
+        self._reads_if_made(source)
+        writers = self._writers.get(source, [])
+        self._writes(target, replaces=True)
+        after = self._writers.get(target, [])
+        self._writers[target] = [*(one for one in writers if one not in after), *after]
+
+    def _reads_if_made(self, path: str) -> None:
+        if path in self._writers:
+            self._reads(path)
 
     _linkat = _link
 
@@ -176,7 +190,7 @@ class Log:
     _symlinkat = _symlink
 
     def _unlink(self, call: _Call) -> None:
-        self._gone(_path(call, 0))
+        self._gone(_path(call))
 
     _unlinkat = _unlink
 
@@ -230,8 +244,12 @@ def read_log(prefix: Path, data: Path, results: Path, here: Path) -> dict[str, S
     for call in sorted(calls, key=lambda call: call.time):
         log.take(call)
     for step in log.steps.values():
-        step.written = {path for path in step.written if not Path(path).is_dir()}
+        step.written = {path for path in step.written if not _is_folder(Path(path))}
     return log.steps
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _calls(text: str, here: str) -> Iterator[_Call]:
@@ -248,7 +266,7 @@ def _calls(text: str, here: str) -> Iterator[_Call]:
             continue
         call = _Call(float(time), name, _arguments(inside), _plain(path or ""), here)
         if name == "chdir":
-            here = _path(call, 0)
+            here = _path(call)
         elif name == "fchdir":
             here = _of_descriptor(call.arguments[0])
         yield call
@@ -280,8 +298,11 @@ def _paths(call: _Call) -> list[str]:
     for argument in call.arguments:
         text = _TEXT.match(argument)
         if text is not None:
-            found.append(os.path.normpath(f"{base}/{_plain(text[1])}") if text[1][:1] != "/"
-                         else os.path.normpath(_plain(text[1])))
+            found.append(
+                os.path.normpath(f"{base}/{_plain(text[1])}")
+                if text[1][:1] != "/"
+                else os.path.normpath(_plain(text[1]))
+            )
             base = call.here
         elif argument.startswith("AT_FDCWD"):
             base = call.here
@@ -290,7 +311,7 @@ def _paths(call: _Call) -> list[str]:
     return [_without_links(path) for path in found]
 
 
-def _path(call: _Call, _position: int) -> str:
+def _path(call: _Call) -> str:
     return _paths(call)[0]
 
 

@@ -21,7 +21,7 @@ Steps = tuple[Callable[[], Any], ...]
 
 def plain(steps: Steps) -> None:
     """Run the steps between marks."""
-    from fidelity.calls import mark  # noqa: PLC0415
+    from fidelity.calls import mark
 
     for step in steps:
         mark("begin", step.__name__)
@@ -31,8 +31,8 @@ def plain(steps: Steps) -> None:
 
 def tracked(steps: Steps) -> None:
     """Run the steps in an asset."""
-    from asset_provenance import DerivedAsset, track_process  # noqa: PLC0415
-    from helpers.assets import PEOPLE  # noqa: PLC0415
+    from asset_provenance import DerivedAsset, track_process
+    from helpers.assets import PEOPLE
 
     with DerivedAsset("fidelity", **PEOPLE) as asset:
         for step in steps:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from fidelity.calls import TRACED, read_log
+from fidelity.calls import read_log
 from helpers.assets import RAW, make_asset
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py") if path.stem[0] != "_")
 SORTED = f"{RAW}_sorted_2026-03-03_10-00-00"
-TRACE = ",".join(f"?{name}" for name in TRACED)
 PREFIX = "calls"
 
 
@@ -32,27 +30,10 @@ class Done:
     follows: frozenset[str]
 
 
-@pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
-    """The words before a command that keep its system calls in ``calls.*`` where it runs."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is not installed")
-    words: list[str | Path] = [strace, "-f", "-ff", "-ttt", "-y", "-qq", "-s", "0"]
-    words += ["--seccomp-bpf", "-e", f"trace={TRACE}", "-o", PREFIX]
-    place = tmp_path_factory.mktemp("allowed")
-    done = subprocess.run([*words, "true"], cwd=place, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no program may be traced here: {done.stderr.strip()}")
-    return words
-
-
 def start(place: Path, *command: str | Path) -> subprocess.Popen[str]:
     """Start a program in its place, with temporary files of its own."""
     environment = {**os.environ, "TMPDIR": str(place / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(
-        command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def place_for(folder: Path, name: str) -> Path:
@@ -122,7 +103,10 @@ def differences(log: dict[str, Done], records: dict[str, Done]) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    "name",
+    PROGRAMS,
+)
 def test_a_program_is_recorded_as_the_kernel_saw_it(
     name: str, tmp_path: Path, traced: list[str | Path]
 ) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import builtins
 import copy
+import functools
 import io
 import logging
 import os
 import pickle
+import queue
 import shutil
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -571,3 +576,252 @@ def test_a_description_that_comes_later_is_believed_from_then_on(data_root: Path
         make_asset(data_root, mount="mount")
         second((folder / "subject.json").read_text)
     assert inputs("second") == [RAW]
+
+
+# What a review found
+
+
+def test_slashes_too_many_change_nothing(raw: Path) -> None:
+    results = os.path.abspath("results")
+
+    def write_it() -> None:
+        os.mkdir("results/sub")
+        with open(f"{results}//sub//x.csv", "w") as file:
+            file.write("x")
+
+    with asset():
+        run(write_it)
+        second(lambda: [read("sub/x.csv")(), Path(f"{raw}//units/a.txt").read_text()])
+    assert output("run") == "sub/x.csv"
+    assert graph(RESULTS)["second"] == ["run"]
+    assert inputs("second") == [RAW]
+
+
+def test_what_stands_for_a_function_is_no_method_and_pickles() -> None:
+    with plain():
+
+        class Reader:
+            opener = open
+            remover = os.remove
+
+        Path("f.txt").write_text("x")
+        Reader().opener("f.txt").close()
+        Reader().remover("f.txt")
+        for function in (os.remove, os.rename, os.open, os.link, os.chdir, open):
+            assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_a_fault_of_ours_never_reaches_who_opens_a_file(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            raise RuntimeError("mine")
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("of ours")
+
+    with asset(inputs=raw) as opened:
+        monkeypatch.setattr(opened._run.recorder.files, "saw", fail)  # type: ignore[union-attr]
+        monkeypatch.setattr(opened._run.recorder.files, "moved", fail)  # type: ignore[union-attr]
+        assert (raw / "units/a.txt").read_text() == "1 2 3\n"
+        Path("a").write_text("x")
+        os.rename("a", "b")
+        with pytest.raises(RuntimeError, match="mine"):
+            open(Broken())  # noqa: SIM115
+    assert "could not be recorded" in caplog.text
+    assert (RESULTS / "processing.json").exists()
+
+
+@pytest.mark.parametrize("how", ["symbolic", "hard"])
+def test_who_reads_through_a_link_follows_who_wrote_what_it_leads_to(how: str) -> None:
+    def link() -> None:
+        if how == "hard":
+            os.link("results/a.txt", "results/latest.txt")
+        else:
+            os.symlink("a.txt", "results/latest.txt")
+
+    with plain():
+        run(write("a.txt"))
+        second(link)
+        second(read("latest.txt"))
+    assert "run" in graph(RESULTS)["second_1"]
+
+
+def test_who_reads_through_a_linked_folder_follows_who_wrote_into_it() -> None:
+    def publish() -> None:
+        os.mkdir("results/v1")
+        write("v1/a.txt")()
+        os.symlink("v1", "results/current")
+
+    with plain():
+        run(publish)
+        second(read("current/a.txt"))
+    assert graph(RESULTS)["second"] == ["run"]
+
+
+def test_an_input_that_was_linked_into_the_results_is_an_input(raw: Path) -> None:
+    with asset():
+        Path("results").mkdir(exist_ok=True)
+        os.symlink(raw, "results/raw")
+        os.symlink(raw / "units/a.txt", "results/a.txt")
+        run(Path("results/raw/units/a.txt").read_text)
+        second(Path("results/a.txt").read_text)
+    assert inputs("run") == inputs("second") == [RAW]
+
+
+@pytest.mark.parametrize("declared", ["link", "real"])
+def test_an_input_outside_the_data_root_may_lie_behind_a_link(
+    tmp_path: Path, declared: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = make_asset(tmp_path / "store", mount="x")
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    ways = {"real": real, "link": tmp_path / "link/x"}
+    read_by = "real" if declared == "link" else "link"
+    with asset(inputs=ways[declared]):
+        run((ways[read_by] / "subject.json").read_text)
+    assert inputs("run") == [RAW]
+    assert "nothing was seen to read it" not in caplog.text
+
+
+def test_a_link_that_is_led_elsewhere_is_followed_there(data_root: Path, raw: Path) -> None:
+    other = make_asset(data_root, "ecephys_900101_2026-04-02_18-30-05")
+
+    def both() -> None:
+        Path("current").symlink_to(raw)
+        Path("current/subject.json").read_text()
+        os.unlink("current")
+        Path("current").symlink_to(other)
+        Path("current/subject.json").read_text()
+
+    with asset(base_name="both"):
+        run(both)
+    assert inputs("run") == [RAW, "ecephys_900101_2026-04-02_18-30-05"]
+
+
+def test_of_very_many_files_in_one_folder_every_writer_is_followed() -> None:
+    def many(start: int) -> Any:
+        def function() -> None:
+            Path("results/d").mkdir(exist_ok=True)
+            for number in range(start, start + 2_300):
+                Path(f"results/d/{number}").write_text("x")
+
+        return function
+
+    with plain():
+        run(many(0))
+        run(many(1_000))
+        second(read("d/500"))
+        second(read("d/2299"))
+    assert "run" in graph(RESULTS)["second"]
+    assert "run_1" in graph(RESULTS)["second_1"]
+
+
+def test_files_that_were_there_for_a_while_are_no_outputs() -> None:
+    def work() -> None:
+        with tempfile.TemporaryDirectory(dir="results") as folder:
+            for number in range(2_100):
+                Path(folder, str(number)).write_text("x")
+        with tempfile.NamedTemporaryFile(dir="results"), tempfile.TemporaryFile(dir="results"):
+            pass
+        Path("results/sub").mkdir()
+        with tempfile.NamedTemporaryFile("w", dir="results/sub", delete=False) as file:
+            file.write("x")
+        os.replace(file.name, "results/sub/x.csv")
+
+    with plain():
+        run(work)
+    assert output("run") == "sub/x.csv"
+
+
+def test_an_open_that_somebody_else_replaced_does_not_hide_the_rest(raw: Path) -> None:
+    real = builtins.open
+    with mock.patch("builtins.open", functools.partial(real)):
+        with asset():
+            run((raw / "units/a.txt").read_text)
+            second(lambda: open(raw / "units/a.txt").close())
+    assert inputs("run") == inputs("second") == [RAW]
+    assert builtins.open is real
+
+
+def test_a_patch_that_outlives_an_asset_does_not_blind_the_next(raw: Path) -> None:
+    patch = mock.patch("builtins.open", builtins.open)
+    with asset():
+        patch = mock.patch("builtins.open", builtins.open)
+        patch.start()
+        (raw / "units/a.txt").read_text()
+    patch.stop()
+    with asset(output_dir="second"):
+        run((raw / "units/a.txt").read_text)
+        second(lambda: open(raw / "units/a.txt").close())
+    found = processes(Path("second"))
+    names = [[item["name"] for item in one["code"]["input_data"]] for one in found.values()]
+    assert names == [[RAW], [RAW]]
+
+
+def test_an_asset_opens_where_open_is_a_mock(caplog: pytest.LogCaptureFixture) -> None:
+    opened = plain()
+    with mock.patch("builtins.open"):
+        opened.start()
+    opened.finish()
+    with plain():
+        pass
+
+
+def test_the_data_may_lie_inside_the_output_folder(raw: Path) -> None:
+    with asset(output_dir="."):
+        run((raw / "units/a.txt").read_text)
+    assert [item["name"] for item in processes(Path())["run"]["code"]["input_data"]] == [RAW]
+
+
+def test_names_taken_before_the_asset_opened_are_seen_too() -> None:
+    from os import replace
+
+    def work() -> None:
+        Path("results/part").write_text("x")
+        globals()["_taken"]("results/part", "results/whole")
+
+    globals()["_taken"] = replace
+    with plain():
+        run(work)
+    assert output("run") == "whole"
+
+
+def test_a_thread_from_before_is_seen_by_each_asset(raw: Path) -> None:
+    work: queue.Queue[Any] = queue.Queue()
+    done: queue.Queue[Any] = queue.Queue()
+
+    def serve() -> None:
+        while (function := work.get()) is not None:
+            done.put(function())
+
+    def ask(function: Any) -> None:
+        work.put(function)
+        done.get(timeout=10)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with asset(output_dir="outer"):
+        ask((raw / "units/a.txt").read_text)
+        with asset(output_dir="inner"):
+            ask((raw / "units/a.txt").read_text)
+    work.put(None)
+    thread.join()
+    assert read_json(Path("inner/data_description.json"))["source_data"] == [RAW]
+
+
+def test_closing_takes_no_longer_for_each_further_process() -> None:
+    def some(number: int) -> None:
+        for file in range(20):
+            Path(f"results/{number}-{file}").write_text("x")
+        if number:
+            Path(f"results/{number - 1}-0").read_text()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSET_PROVENANCE_MAX_REPEATS", "1000")
+        opened = plain().start()
+        for number in range(300):
+            run(functools.partial(some, number))
+        start = time.process_time()
+        opened.finish()
+    assert time.process_time() - start < 4  # it was 7

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import builtins
 import io
+import logging
 import os
 import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
-from asset_provenance.patching import Patches
+from asset_provenance.patching import Patches, names_in
 
 __all__ = ["Access", "State", "Watch", "Watching", "look_again", "saw", "state", "unobserved"]
+
+_log = logging.getLogger("asset_provenance")
 
 State = tuple[int, int, int]
 """Time of the last change, size and number of a file: what changes when it is written to."""
@@ -37,6 +40,8 @@ class Access:
     """A link has been made, which may lead anywhere."""
 
 
+Moved = Callable[[str, str, bool], object]
+"""Told of a file or folder that has another name now, and whether it keeps the old one, too."""
 Watch = Callable[[str, int, State | None], bool]
 """Told of an absolute path, what was done, and for a file that may yet be changed its state before.
 
@@ -49,7 +54,7 @@ class _Told:
     """Who is told: one for the whole program."""
 
     watch: Watch | None = None
-    moved: Callable[[str, str], None] | None = None
+    moved: Moved | None = None
     here: Callable[[], Any] = bool
     passed: ClassVar[dict[str, Any]] = {}
     """Folders, as they are named in calls, and for whom what is read in them is known already."""
@@ -98,15 +103,23 @@ def saw(path: Any, access: int, before: State | None = None) -> bool:
     try:
         text = path if type(path) is str else os.fsdecode(path)
         if text.startswith("s3://"):
-            return watch(text, access, before)
-        full = text if text.startswith("/") and "/." not in text else os.path.abspath(text)  # noqa: PTH100 - keeps links
-    except (
-        TypeError,
-        ValueError,
-        OSError,
-    ):  # a descriptor, an object; a working folder that is gone
+            return _tell(watch, text, access, before)
+        is_plain = text.startswith("/") and "/." not in text and "//" not in text
+        full = text if is_plain else os.path.abspath(text)  # noqa: PTH100 - keeps links
+    except Exception:  # noqa: BLE001 - a descriptor, any object; a working folder that is gone
         return False
-    return watch(full, access, before)
+    return _tell(watch, full, access, before)
+
+
+def _tell(told: Callable[..., Any], *what: Any) -> bool:
+    """Tell what was seen; the file is the user's, whatever becomes of that."""
+    try:
+        return bool(told(*what))
+    except Exception as error:  # noqa: BLE001 - as above
+        with unobserved():  # a log may open files, too
+            name = type(error).__name__
+            _log.warning("what was done with a file could not be recorded: %s", name)
+        return False
 
 
 def state(path: Any) -> State | None:
@@ -126,70 +139,82 @@ class Watching:
     watch
         Told of each file.
     moved
-        Told of what was renamed: from where, to where.
+        Told of what was renamed or linked: from where, to where.
     here
         Gives who is running now, by which it is known whether a folder is known.
     """
 
-    def __init__(
-        self, watch: Watch, moved: Callable[[str, str], None], here: Callable[[], Any] = bool
-    ) -> None:
+    def __init__(self, watch: Watch, moved: Moved, here: Callable[[], Any] = bool) -> None:
         _Told.watch, _Told.moved, _Told.here = watch, moved, here
         look_again()
         self.patches = Patches()
-        with self.patches.together():
-            self._replace()
+        try:
+            with self.patches.together():
+                self._replace()
+            self._replace_in_numpy()
+        except BaseException:
+            self.stop()
+            raise
 
     def _replace(self) -> None:
-        self._open = builtins.open
-        self._replacement = _opening(self._open)
-        self.patches.wrap(io, "open", lambda _original: self._replacement)
-        self.patches.replace_everywhere(builtins, "open", self._replacement)
-        self._replace_in_numpy()
+        _put_back()
+        are_one = io.open is builtins.open
+        self._stand_in(builtins, "open", _opening)
+        if not are_one:  # somebody else has put another into the place of one of them
+            self._stand_in(io, "open", _opening)
         for make, names in (
             (_os_opening, ("open",)),
             (_renaming, ("rename", "replace")),
             (_linking, ("link", "symlink")),
             (_removing, ("unlink", "remove")),
+            (_truncating, ("truncate",)),
             (_going, ("chdir", "fchdir")),
         ):
             for name in names:
-                original = getattr(os, name)
-                self.patches.wrap(os, name, make)
-                self._support_like(original, getattr(os, name))
+                if hasattr(os, name):
+                    self._stand_in(os, name, make)
+
+    def _stand_in(self, module: Any, name: str, make: Callable[[Any], Any]) -> None:
+        original = getattr(module, name)
+        replacement = _Standing(_named_like(make(original), original))
+        self.patches.replace_everywhere(module, name, replacement)
+        # The standard library asks these sets what a function can do.
+        for group in ("supports_dir_fd", "supports_fd", "supports_follow_symlinks"):
+            if any(original is known for known in getattr(os, group)):
+                self.patches.wrap(os, group, lambda known: known | {replacement})
 
     def stop(self) -> None:
         """Put everything back, also where a module has taken its ``open`` meanwhile."""
         self.patches.undo()
-        for module, name in _names_of(self._replacement):
-            setattr(module, name, self._open)
+        _put_back()
         _Told.watch = _Told.moved = None
         look_again()
-
-    def _support_like(self, original: Any, replacement: Any) -> None:
-        # The standard library asks these sets what a function can do.
-        for name in ("supports_dir_fd", "supports_follow_symlinks"):
-            if original in getattr(os, name):
-                self.patches.wrap(os, name, lambda known: known | {replacement})
 
     def _replace_in_numpy(self) -> None:
         # loadtxt and genfromtxt open by a table that numpy filled when it was imported.
         source = getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None)
         table = getattr(source, "_file_openers", None)
-        if isinstance(table, dict) and table.get(None) is self._open:
-            self.patches.wrap(
-                source, "_file_openers", lambda known: {**known, None: self._replacement}
-            )
+        if isinstance(table, dict) and None in table:
+            openers: tuple[Any, ...] = (io.open, builtins.open)
+            standing = {one.__wrapped__.__wrapped__: one for one in openers}
+            opener = standing.get(table[None])
+            if opener is not None:
+                self.patches.wrap(source, "_file_openers", lambda known: {**known, None: opener})
 
 
-def _names_of(function: Any) -> list[tuple[Any, str]]:
-    """Find the names that modules hold a function by; ``bz2`` and others have one of their own."""
-    found = []
+class _Standing(staticmethod):  # type: ignore[type-arg]
+    """A function that stands for one in C: like that one it is no method of a class it is in."""
+
+    def __reduce_ex__(self, protocol: Any) -> str:
+        return self.__name__
+
+
+def _put_back() -> None:
+    """Put back what others have put into place again, or taken, of an earlier time."""
     for module in tuple(sys.modules.values()):
-        names = getattr(module, "__dict__", None)
-        if type(names) is dict:
-            found += [(module, key) for key, value in tuple(names.items()) if value is function]
-    return found
+        names = names_in(module)
+        for key in [key for key, value in tuple(names.items()) if type(value) is _Standing]:
+            setattr(module, key, names[key].__wrapped__.__wrapped__)
 
 
 _MISSING = object()
@@ -215,7 +240,7 @@ def _opening(original: Any) -> Any:
             saw(file, Access.READ, before)
             return opened
         opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        if type(file) is int:
+        if type(file) is int or (opener is not None and os.path.isdir(file)):  # noqa: PTH112
             return opened
         # Programs read many files of few folders, and this is on the way of every one of them.
         if mode == "r" or mode == "rb":  # noqa: PLR1714 - a tuple takes longer
@@ -230,7 +255,7 @@ def _opening(original: Any) -> Any:
             saw(file, _by_mode(mode))
         return opened
 
-    return _named_like(open, original)
+    return open
 
 
 def _text(path: Any) -> str:
@@ -258,7 +283,7 @@ def _os_opening(original: Any) -> Any:
             _saw_flags(full, flags, before)
         return descriptor
 
-    return _named_like(open, original)
+    return open
 
 
 def _saw_flags(path: Any, flags: int, before: State | None) -> None:
@@ -285,35 +310,64 @@ def _renaming(original: Any) -> Any:
         src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
     ) -> None:
         original(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-        moved = _Told.moved
-        if moved is not None and not getattr(_quiet, "on", False):
-            source = src if src_dir_fd is None else _inside(src_dir_fd, src)
-            target = dst if dst_dir_fd is None else _inside(dst_dir_fd, dst)
-            try:
-                full = [os.path.abspath(os.fsdecode(path)) for path in (source, target)]  # noqa: PTH100
-            except (TypeError, OSError):
-                return
-            moved(*full)
+        _saw_moved(src, dst, src_dir_fd, dst_dir_fd)
 
-    return _named_like(rename, original)
+    return rename
+
+
+def _saw_moved(
+    src: Any, dst: Any, src_dir_fd: int | None, dst_dir_fd: int | None, *, stays: bool = False
+) -> None:
+    moved = _Told.moved
+    if moved is None or getattr(_quiet, "on", False):
+        return
+    try:
+        source = src if src_dir_fd is None else _inside(src_dir_fd, src)
+        target = dst if dst_dir_fd is None else _inside(dst_dir_fd, dst)
+        full = [os.path.abspath(os.fsdecode(path)) for path in (source, target)]  # noqa: PTH100
+    except Exception:  # noqa: BLE001 - as for what is opened
+        return
+    _tell(moved, *full, stays)
 
 
 def _linking(original: Any) -> Any:
-    def link(src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
-        original(src, dst, *args, **kwargs)
+    if original.__name__ == "link":
+
+        def link(
+            src: Any,
+            dst: Any,
+            *,
+            src_dir_fd: int | None = None,
+            dst_dir_fd: int | None = None,
+            follow_symlinks: bool = True,
+        ) -> None:
+            original(
+                src,
+                dst,
+                src_dir_fd=src_dir_fd,
+                dst_dir_fd=dst_dir_fd,
+                follow_symlinks=follow_symlinks,
+            )
+            _saw_moved(src, dst, src_dir_fd, dst_dir_fd, stays=True)
+
+        return link
+
+    def symlink(
+        src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None
+    ) -> None:
+        original(src, dst, target_is_directory, dir_fd=dir_fd)
         look_again()
-        dir_fd = kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))
         saw(dst if dir_fd is None else _inside(dir_fd, dst), Access.LINK)
 
-    return _named_like(link, original)
+    return symlink
 
 
 def _going(original: Any) -> Any:
-    def go(path: Any) -> None:
-        original(path)
+    def go(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
         look_again()
 
-    return _named_like(go, original)
+    return go
 
 
 def _removing(original: Any) -> Any:
@@ -321,11 +375,23 @@ def _removing(original: Any) -> Any:
         original(path, dir_fd=dir_fd)
         saw(path if dir_fd is None else _inside(dir_fd, path), Access.REMOVE)
 
-    return _named_like(unlink, original)
+    return unlink
+
+
+def _truncating(original: Any) -> Any:
+    def truncate(path: Any, length: int) -> None:
+        original(path, length)
+        saw(path, Access.WRITE)
+
+    return truncate
 
 
 def _named_like(replacement: Any, original: Any) -> Any:
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-        setattr(replacement, name, getattr(original, name))
+    for name in ("__name__", "__qualname__", "__doc__"):
+        with suppress(AttributeError, TypeError):  # another may stand in its place already
+            setattr(replacement, name, getattr(original, name))
+    module = getattr(original, "__module__", None)
+    with suppress(TypeError):
+        replacement.__module__ = module
     replacement.__wrapped__ = original
     return replacement

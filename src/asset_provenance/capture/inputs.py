@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ class InputResolver:
 
     def __init__(self, data_root: Path, output_dir: Path) -> None:
         self._data_root = _Root(data_root)
-        self._output_dir = _Root(output_dir)
-        self._outside: dict[Path, None] = {}
+        self._output_dir = _Root(output_dir, holds_mounts=False)
+        self._outside: dict[Path, Path] = {}
         # Swapped as a whole: no lock that a forked child could find held.
         self._names: tuple[object, dict[str, Path]] = (None, {})
 
@@ -81,7 +82,7 @@ class InputResolver:
 
     def know(self, folder: Path) -> None:
         """Take a folder as an asset's, wherever it lies: paths inside it belong to that asset."""
-        self._outside[folder] = None
+        self._outside = {**self._outside, folder: folder, Path(os.path.realpath(folder)): folder}
 
     def known(self) -> list[Path]:
         """Give the folders that :meth:`know` was told of."""
@@ -108,8 +109,10 @@ class InputResolver:
         for value in arguments.values():
             candidates: Iterable[Any] = (value,)
             # By type: asking a user's object for its class could run code of theirs.
-            if issubclass(type(value), list | tuple):
-                candidates = list(value[:_MOST_ITEMS])
+            if issubclass(type(value), list):
+                candidates = list(islice(list.__iter__(value), _MOST_ITEMS))
+            elif issubclass(type(value), tuple):
+                candidates = list(islice(tuple.__iter__(value), _MOST_ITEMS))
             for candidate in candidates:
                 try:
                     found = self._find_path(candidate, known)
@@ -132,7 +135,10 @@ class InputResolver:
         path = Path(os.path.abspath(text))
         if path.parent in known and os.path.isfile(path):
             return None  # a list of files has many of one folder
-        if self._output_dir.relative(path) is not None or not self._is_of_an_asset(path):
+        is_output = self._output_dir.relative(path) is not None
+        if is_output and not self._is_data_inside_output(path):
+            return None
+        if not self._is_of_an_asset(path):
             return None
         if not os.path.exists(path):
             return None
@@ -144,9 +150,7 @@ class InputResolver:
     def roots(self) -> list[str]:
         """Give the folders in which files belong to data assets, by each way that leads there."""
         found = [*self._data_root.roots()]
-        for folder in tuple(self._outside):
-            found += [str(folder), os.path.realpath(folder)]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, *map(str, self._outside)]))
 
     @staticmethod
     def is_described(folder: str) -> bool:
@@ -155,19 +159,24 @@ class InputResolver:
 
     def of_path(self, path: str) -> ResolvedInput | None:
         """Give the asset that a file belongs to; None for one that belongs to none."""
-        full = Path(path)
-        if not self._is_of_an_asset(full):
-            return None
-        try:
-            return self._place(full)
-        except UsageError:
-            return None
+        for full in (Path(path), Path(os.path.realpath(path))):
+            if self._is_of_an_asset(full):
+                try:
+                    return self._place(full)
+                except UsageError:
+                    return None
+        return None
 
     def _is_of_an_asset(self, path: Path) -> bool:
         inside_data = self._data_root.relative(path)
         if inside_data is not None:
             return inside_data != Path()
         return any(path.is_relative_to(folder) for folder in self._outside)
+
+    def _is_data_inside_output(self, path: Path) -> bool:
+        """Say whether it is below a data root that lies in the output folder itself."""
+        is_inside = self._output_dir.relative(self._data_root.path) not in (None, Path())
+        return is_inside and self._data_root.relative(path) is not None
 
     def _resolve_text(self, text: str) -> ResolvedInput:
         if not text.strip() or "\0" in text or "\n" in text:
@@ -207,7 +216,7 @@ class InputResolver:
     def _place(self, path: Path) -> ResolvedInput:
         """Say what an existing path belongs to."""
         inside_output = self._output_dir.relative(path)
-        if inside_output is not None:
+        if inside_output is not None and not self._is_data_inside_output(path):
             return ResolvedInput(None, read=valid_text(inside_output.as_posix()))
         inside_data = self._data_root.relative(path)
         if inside_data == Path():
@@ -218,7 +227,10 @@ class InputResolver:
             return self._below_data_root(self._data_root.path, inside_data)
         # Outside both, a description says where an asset begins, or what was declared before.
         for folder in (path, *path.parents):
-            if folder in self._outside or _is_asset(folder):
+            declared = self._outside.get(folder)
+            if declared is not None:
+                return ResolvedInput(InputRef(name=_name_of(declared)), declared)
+            if _is_asset(folder):
                 return ResolvedInput(InputRef(name=_name_of(folder)), folder)
         if os.path.isdir(path):
             return ResolvedInput(InputRef(name=recordable(path.name)), path)
@@ -259,8 +271,9 @@ class InputResolver:
 class _Root:
     """A folder together with the place that its symlinks lead to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, holds_mounts: bool = True) -> None:
         self.path = path
+        self._holds_mounts = holds_mounts
         self._real = Path(os.path.realpath(path))
         self._known_links: tuple[object, dict[Path, str]] = (None, {})
 
@@ -282,6 +295,8 @@ class _Root:
 
     def _links(self) -> dict[Path, str]:
         """Give what the links in this folder lead to: each mount may be one."""
+        if not self._holds_mounts:  # a result may be a link to an input
+            return {}
         stamp = self.stamp()
         if stamp != self._known_links[0]:
             links: dict[Path, str] = {}

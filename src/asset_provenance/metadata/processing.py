@@ -285,16 +285,21 @@ def _read_of(
 ) -> list[str]:
     """Give the steps that wrote the very files that a process read in an input, if known."""
     read = [path.split("/") for path in record.read_inside.get(name, ())]
-    found = []
+    found: list[str] = []
+    by_nobody = set(range(len(read)))
     for mention in places.get(name, ()) if read else ():
         path = None if mention.step is None else mention.step.process.output_path
         if mention.step is not None and path is not None:
             # Of stages that a pipeline collected, each may lie in a folder of its own.
             written = path.as_posix().split("/")
-            starts = (parts[depth : depth + len(written)] for parts in read for depth in range(3))
-            if written in starts:
-                found.append(mention.step.name)
-    return found
+            of_it = {
+                number
+                for number, parts in enumerate(read)
+                if any(parts[depth : depth + len(written)] == written for depth in range(3))
+            }
+            by_nobody -= of_it
+            found += [mention.step.name] if of_it else []
+    return [] if by_nobody else found
 
 
 @quiet()

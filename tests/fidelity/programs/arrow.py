@@ -24,9 +24,7 @@ def prepare(data: Path) -> None:
 
 def split() -> None:
     table = pq.read_table(DATA / "raw" / "x.parquet")
-    pyarrow.dataset.write_dataset(
-        table, RESULTS / "split", format="parquet", partitioning=["k"]
-    )
+    pyarrow.dataset.write_dataset(table, RESULTS / "split", format="parquet", partitioning=["k"])
 
 
 def filtered() -> None:

@@ -38,7 +38,9 @@ def fixed_names() -> None:
 
 def gathered() -> None:
     with (RESULTS / "all.txt").open("w") as out:
-        subprocess.run(["cat", RESULTS / "labels.txt", RESULTS / "units.txt"], stdout=out, check=True)
+        subprocess.run(
+            ["cat", RESULTS / "labels.txt", RESULTS / "units.txt"], stdout=out, check=True
+        )
     subprocess.run(["mv", "results/all.txt", "results/final.txt"], check=True)
 
 

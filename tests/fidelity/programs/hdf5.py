@@ -21,9 +21,10 @@ def prepare(data: Path) -> None:
 
 
 def rate_only() -> None:
-    with h5py.File(DATA / "raw" / "session.h5") as session, h5py.File(
-        RESULTS / "rate.h5", "w"
-    ) as out:
+    with (
+        h5py.File(DATA / "raw" / "session.h5") as session,
+        h5py.File(RESULTS / "rate.h5", "w") as out,
+    ):
         out["rate"] = session["rate"][()]
         out["linked"] = h5py.ExternalLink("later.h5", "/x")
 

@@ -28,9 +28,10 @@ def extract() -> None:
 
 
 def weigh() -> None:
-    with xarray.open_dataset(RESULTS / "x.nc", engine="h5netcdf") as x, xarray.open_dataset(
-        DATA / "atlas" / "cube.nc", engine="h5netcdf"
-    ) as cube:
+    with (
+        xarray.open_dataset(RESULTS / "x.nc", engine="h5netcdf") as x,
+        xarray.open_dataset(DATA / "atlas" / "cube.nc", engine="h5netcdf") as cube,
+    ):
         weighed = x["x"][:3].to_numpy() * cube["x"].to_numpy()[0]
     session = NWBFile("weighed", "weighed", datetime(2024, 1, 2, tzinfo=UTC))
     session.add_acquisition(TimeSeries(name="w", data=weighed, unit="V", rate=10.0))

@@ -57,17 +57,18 @@ def third() -> None:
 
 def fourth() -> None:
     text = (RESULTS / "grown.txt").read_text()
-    (RESULTS / "link.txt").symlink_to((DATA / "sorted_units" / "y.txt").absolute())
     (RESULTS / "fourth.txt").write_text(text)
+    (RESULTS / "latest.txt").symlink_to("fourth.txt")
 
 
 def fifth() -> None:
-    text = (RESULTS / "link.txt").read_text()
+    text = (RESULTS / "third.txt").read_text()
     with (RESULTS / "own.txt").open("r+") as file:
         file.write(text)
     with (RESULTS / "grown.txt").open("r+") as file:
         assert file.read()
     (RESULTS / "replaced.txt").unlink()
+    (RESULTS / "latest.txt").write_text(text)
 
 
 STEPS = (first, second, only_looks, third, fourth, fifth)
