@@ -14,7 +14,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/coverage erase
 	COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" \
-	  $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+	  $(BIN)/python -m pytest -n auto --dist worksteal --durations 25
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -35,9 +35,9 @@ ATOMIC = frozenset({
 _MOST_ITEMS = 1000
 _MOST_INSIDE = 10_000
 _MOST_DEPTH = 4
-_MOST_HELD = 64
+_MOST_HELD = 32
 _MOST_HELD_OF_ONE = 4
-_LARGEST_HELD = 16_384
+_LARGEST_HELD = 32_768
 """Bytes of one container that is held itself; all of them together take at most a megabyte."""
 
 
@@ -161,18 +161,20 @@ class Flows:
 
 
 def _may_be_held(item: Any) -> bool:
-    """Say whether something is a small container of nothing but numbers and texts.
+    """Say whether something is a small container of nothing but numbers, texts and rows of them.
 
-    Not a tuple: those that stand in the code are the same object for everybody.
+    Not a tuple by itself: those that stand in the code are the same object for everybody.
     """
     if type(item) not in (list, dict, set) or not item:
         return False
     if len(item) > _MOST_ITEMS or sys.getsizeof(item) > _LARGEST_HELD:
         return False
-    contents = (*item, *item.values()) if type(item) is dict else tuple(item)
-    return (
-        ATOMIC.issuperset(map(type, contents)) and sum(map(sys.getsizeof, contents)) < _LARGEST_HELD
-    )
+    contents = [*item, *item.values()] if type(item) is dict else list(item)
+    for one in tuple(contents):  # rows of a table
+        if type(one) is tuple:
+            contents += one
+    kinds = {type(one) for one in contents} - {tuple}
+    return ATOMIC.issuperset(kinds) and sum(map(sys.getsizeof, contents)) < _LARGEST_HELD
 
 
 def _says_nothing(item: Any, kind: type) -> bool:
