@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from asset_provenance.testing import LoopbackServices
@@ -18,6 +19,10 @@ SAMPLES = PROJECT.parent / "shared" / "samples"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # This worker is measured already; what its tests start runs as it does for a user.
     os.environ.pop("COVERAGE_PROCESS_START", None)
+
+# How long an example takes tells of the machine, which does other things at the same time.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -135,7 +135,7 @@ def assemble(
         if plan.inputs is not None:
             tell_use(plan, inputs, [*used, *given_refs(new)], stages)
         told = [*built.read_by_stages, *given_refs(new)]
-        tell_unread(plan, [block, *records], told, folders)
+        tell_unread(plan, [block, *records], told, folders, stages)
         quality = inheritance.merged_quality_control(inherited)
     except ValueError as error:
         raise AssemblyError("the metadata would not be valid:", [str(error)]) from error

@@ -128,6 +128,7 @@ def tell_unread(
     records: Sequence[ProcessRecord],
     read: Iterable[InputRef],
     folders: Mapping[str, Path],
+    stages: Iterable[StageFiles],
 ) -> None:
     """Warn of what was declared, by the asset or a process, and that nothing was seen to read.
 
@@ -141,9 +142,12 @@ def tell_unread(
         What earlier stages, or processes that the script wrote down itself, say they read.
     folders
         Where inputs were found, by name. What lies on no disk of this machine cannot be seen.
+    stages
+        What earlier stages left: taking it in is use enough.
     """
     seen = {name for record in records for name in record.observed}
     seen |= {name for ref in read for name in (ref.identity, ref.name) if name}
+    seen |= {stage.name for stage in stages if stage.paths}
     places = [folders[name] for name in seen if name in folders]
     declared = [(asset.ref, asset.folder) for asset in plan.inputs or ()]
     declared += single_assets(plan, [(ref, None) for ref in plan.references])

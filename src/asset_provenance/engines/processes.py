@@ -108,7 +108,9 @@ def _joining_start(start: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @functools.wraps(start)
     def start_process(self: Any) -> Any:
         process = innermost()
-        if process is None:
+        # A worker of Dask lives on after the asset, and is told of it with each task.
+        target = getattr(vars(self).get("_target"), "__module__", None) or ""
+        if process is None or target.startswith("distributed."):
             return start(self)
         # Past the class: a subclass may do anything when an attribute is set.
         with suppress(Exception):

@@ -306,8 +306,6 @@ def test_nothing_of_ours_is_left_on_the_client_or_the_workers(client: Any) -> No
         found += ["open"] * (repr(open) != "<built-in function open>")
         return [*found, *map(repr, open_recorders)]
 
-    client.restart(timeout=30)  # by now, its workers may have been started inside an asset
-
     with make(), track_client(client):
         client.submit(cluster_work.square, 1, pure=False).result()
         assert all(client.run(hooks).values())

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import h5py
@@ -467,26 +465,3 @@ def test_errors_and_arguments_are_hdf5s_own(seen: Seen) -> None:
             file["absent"]
         with pytest.raises(TypeError):
             file[3]
-
-
-def test_an_access_to_a_group_costs_little_more() -> None:
-    with h5py.File("a.h5", "w") as file:
-        for number in range(50):
-            file.create_group(f"g{number}")["x"] = np.arange(3)
-
-    def once() -> float:
-        start = time.process_time()
-        for number in range(50):
-            file[f"g{number}"]["x"][()]
-        return time.process_time() - start
-
-    with h5py.File("a.h5") as file:
-        # In turns, so that a busy machine slows both alike.
-        ratios = []
-        for _ in range(41):
-            plain = once()
-            watching = Watching(lambda *_: False, lambda *_: None)
-            hdf5.watch(watching.patches)
-            ratios.append(once() / plain)
-            watching.stop()
-    assert median(ratios) < 1.3
