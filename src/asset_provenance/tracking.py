@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import wrapt
 
@@ -216,8 +216,6 @@ class _Tracked(wrapt.FunctionWrapper[..., Any]):
     """A decorated function; pickles and copies by its qualified name, like a plain function."""
 
     __bound_function_wrapper__ = _BoundTracked
-    if TYPE_CHECKING:  # a class's annotations would be those of every tracked function
-        _self_call: Call
 
     def __reduce_ex__(self, protocol: Any) -> str:
         return self.__qualname__
@@ -230,11 +228,12 @@ class _Tracked(wrapt.FunctionWrapper[..., Any]):
 
     def _by_value(self) -> tuple[Any, ...]:
         """Reduce it for a pickler that sends functions themselves, as of a script or notebook."""
-        options, parent = self._self_call._options, innermost()
+        call: Call = cast("Any", self)._self_call
+        options, parent = call._options, innermost()
         if options.code is None and parent is not None:
             # Where it arrives, nobody can tell which file it is from.
             of_function = recorder_of(parent).identifier.of_function
-            options = replace(options, code=of_function(self._self_call._function))
+            options = replace(options, code=of_function(call._function))
         return _decorate_again, (options, self.__wrapped__)
 
 
@@ -270,8 +269,8 @@ def _decorate(options: Options, function: Any, known: Call | None = None) -> Any
                 return calls.run(call, wrapped, instance, args, kwargs)
         return call(wrapped, instance, args, kwargs)
 
-    made = _Tracked(function, tracked)
-    made._self_call = call
+    made: Any = _Tracked(function, tracked)
+    made._self_call = call  # not declared: a class's annotations would be those of the function
     return made
 
 

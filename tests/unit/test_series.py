@@ -42,7 +42,7 @@ def test_between_the_kept_points_means_are_given() -> None:
     assert thinned(points, 4) == [(0.0, 5.0), (2.0, 100.0), (5.0, 15.0), (6.0, 1.0)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.integers(1, 9000),
     st.dictionaries(st.integers(0, 8999), st.floats(50, 100), max_size=3),

@@ -369,6 +369,8 @@ def test_a_home_folder_that_may_not_be_read_is_no_trouble(tmp_path: Path) -> Non
     home = tmp_path / "home" / ".config"
     home.mkdir()
     os.chmod(tmp_path / "home", 0o700)
+    with plain(output_dir="before"):  # so that what Python needs is loaded while it may be read
+        double(1)
     child = os.fork()
     if child == 0:
         os.chmod(Path.cwd(), 0o777)

@@ -29,7 +29,7 @@ def seen() -> Iterator[Seen]:
         told.append((os.path.relpath(path, here), access, before is not None))
         return False
 
-    watching = Watching(watch, lambda _source, _target: None)
+    watching = Watching(watch, lambda *_: None)
     hdf5.watch(watching.patches)
     yield told
     watching.stop()

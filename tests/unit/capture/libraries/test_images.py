@@ -32,7 +32,7 @@ def watching(told: Seen) -> Watching:
     here = os.getcwd()
     started = Watching(
         lambda path, access, _before: told.append((os.path.relpath(path, here), access)),
-        lambda _source, _target: None,
+        lambda *_: None,
     )
     images.watch(started.patches)
     return started

@@ -21,7 +21,7 @@ def watch(path, access, before):
         told.append(f"{{os.path.basename(path)}} {{access}}")
     return False
 
-watching = Watching(watch, lambda source, target: None)
+watching = Watching(watch, lambda *_: None)
 libraries.watch(watching.patches)
 {use}
 watching.stop()

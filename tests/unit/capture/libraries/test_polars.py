@@ -44,7 +44,7 @@ def seen() -> Iterator[Seen]:
             told.append((os.path.relpath(path, here), access))
         return False
 
-    watching = Watching(watch, lambda _source, _target: None)
+    watching = Watching(watch, lambda *_: None)
     polars_files.watch(watching.patches)
     yield told
     watching.stop()

@@ -36,7 +36,7 @@ class Seen:
         elif path.startswith(f"{self._here}/"):
             self.all.append((name, access, before is not None))
 
-    def moved(self, source: str, target: str) -> None:
+    def moved(self, source: str, target: str, stays: bool) -> None:
         """A file that is renamed is there under its new name."""
         names = [os.path.relpath(path, self._here) for path in (source, target)]
         self.all = [

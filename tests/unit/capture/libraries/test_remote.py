@@ -58,7 +58,7 @@ def seen(options: dict[str, Any]) -> Iterator[Seen]:
             told.append((path, access))
         return False
 
-    watching = Watching(watch, lambda _source, _target: None)
+    watching = Watching(watch, lambda *_: None)
     remote.watch(watching.patches)
     arrow_files.watch(watching.patches)
     yield told
@@ -231,7 +231,7 @@ def test_what_the_thread_of_fsspec_tells_it_tells_for_whoever_asked(
         told.append((path, WHO.get()))
         return False
 
-    watching = Watching(watch, lambda _source, _target: None)
+    watching = Watching(watch, lambda *_: None)
     remote.watch(watching.patches)
     try:
         files = s3fs.S3FileSystem(**options)
@@ -267,7 +267,7 @@ def test_local_files_are_opened_by_fsspec_in_python() -> None:
         return False
 
     Path("a.txt").write_text("x")
-    watching = Watching(watch, lambda _source, _target: None)
+    watching = Watching(watch, lambda *_: None)
     try:
         with fsspec.open("file://a.txt") as file:
             file.read()

@@ -37,7 +37,7 @@ def seen() -> Iterator[Seen]:
             told.append((os.path.relpath(path, here), access, before))
         return False
 
-    watching = Watching(watch, lambda _source, _target: None)
+    watching = Watching(watch, lambda *_: None)
     databases.watch(watching.patches)
     yield told
     watching.stop()

@@ -53,7 +53,7 @@ def watching() -> Iterator[tuple[Watching, Seen]]:
         lambda path, access, before: told.append(
             (os.path.relpath(path, here), access, before is not None)
         ),
-        lambda _source, _target: None,
+        lambda *_: None,
     )
     yield started, told
     started.stop()
