@@ -91,10 +91,11 @@ class Series:
         """Give the points from one time to another, their peak among them."""
         found = [slot for slot in self._slots if start <= slot.end <= end]
         points = {slot.end: slot.mean for slot in found}
-        if found:
-            highest = max(found, key=lambda slot: slot.peak)
-            if highest.peak_at >= start:
-                points[highest.peak_at] = highest.peak
+        # Of a point that reaches in from before, the peak may have been before.
+        inside = [slot for slot in found if slot.peak_at >= start]
+        if inside:
+            highest = max(inside, key=lambda slot: slot.peak)
+            points[highest.peak_at] = highest.peak
         return sorted(points.items())
 
     def _merge_old(self) -> None:

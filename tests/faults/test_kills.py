@@ -31,7 +31,7 @@ from helpers.schema import validate_set
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-KILLS = 100 if os.environ.get("CI") == "true" else 30
+KILLS = 200 if os.environ.get("CI") == "true" else 30
 OLD = "2026-03-01T00:00:00Z"
 
 
