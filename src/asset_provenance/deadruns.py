@@ -34,6 +34,7 @@ from asset_provenance.records import (
     ProcessStatus,
     asset_from_json,
     inputs_from_json,
+    writer_of,
 )
 
 __all__ = ["DeadRun", "find_runs", "finish_written", "mapping"]
@@ -262,7 +263,7 @@ def _with_processes(
     if block is None:
         return run
     # What the program itself began lasted as long as anything inside it did.
-    latest = last[_writer(block)] = max(last.values())
+    latest = last[writer_of(block.id)] = max(last.values())
     signals = [str(entry.get("name")) for entry in entries if entry.get("kind") == "signal"]
     cause = ending = _cause(asset, latest, signals)
     note = f"Interrupted: the program ended before it had. {cause}"
@@ -273,7 +274,9 @@ def _with_processes(
     exits = {number: code for one in written for number, code in one.exits.items()}
     codes = {one.writer: exits.get(one.process_id or 0) for one in written}
     interrupted = {
-        record.id: _interrupted(record, last[_writer(record)], codes[_writer(record)], note)
+        record.id: _interrupted(
+            record, last[writer_of(record.id)], codes[writer_of(record.id)], note
+        )
         for record in begun.values()
     }
     seen = workers.with_seen(tuple((interrupted | ended).values()), written)
@@ -302,10 +305,6 @@ def _interrupted(
         error=error,
         notes=(*record.notes, note),
     )
-
-
-def _writer(record: ProcessRecord) -> str:
-    return record.id.rpartition("-")[0]
 
 
 def _cause(asset: AssetRecord, last: datetime, signals: list[str]) -> str:

@@ -18,7 +18,7 @@ from asset_provenance.records import InputRef, ProcessRecord, valid_text
 if TYPE_CHECKING:
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 
-__all__ = ["FileUse", "ProcessFiles", "with_files"]
+__all__ = ["FileUse", "ProcessFiles", "root_of", "with_files"]
 
 _MOST_PATHS = 2000
 """Of one process, so many files are told apart; beyond, whole folders stand for theirs."""
@@ -104,7 +104,8 @@ class FileUse:
 
     def __init__(self, resolver: InputResolver, output_dir: str) -> None:
         self._resolver = resolver
-        self._roots = tuple(dict.fromkeys((output_dir, os.path.realpath(output_dir))))
+        self.roots = tuple(dict.fromkeys((output_dir, os.path.realpath(output_dir))))
+        """The output folder, by each way that leads to it."""
         self._places: dict[str, tuple[int, str, str]] = {}
         self._writers: dict[str, tuple[str, ...]] = {}
         self.lock = threading.RLock()
@@ -142,7 +143,7 @@ class FileUse:
         if kind == _OUTPUT:
             self._saw_below_output(process, inside, path, access, before)
         elif kind == _DATA and access & Access.READ:
-            if real != folder and _root_of(folder, self._roots) is not None:
+            if real != folder and root_of(folder, self.roots) is not None:
                 path, folder = f"{real}/{path.rpartition('/')[2]}", real
             with unobserved():
                 found = self._asset_of(files, folder, path)
@@ -159,10 +160,7 @@ class FileUse:
     def _saw_below_output(
         self, process: Process, inside: str, path: str, access: int, before: State | None
     ) -> None:
-        name = path.rpartition("/")[2]
-        relative = f"{inside}/{name}" if inside else name
-        if access == Access.LINK:
-            self._places.clear()  # folders may be others by the names that lead through it
+        relative = _joined(inside, path.rpartition("/")[2])
         target = None if access in _OF_NAMES else _link_target(path)
         if target is None or target == path:
             self._saw_output(process, relative, path, access, before)
@@ -214,7 +212,7 @@ class FileUse:
         elif key != path:
             self._writers.pop(path, None)
             others = (*self._writers.get(key, ()), *(() if replaces else others))
-        self._writers[key] = (*(one for one in dict.fromkeys(others) if one != writer), writer)
+        self._writers[key] = _with_last(others, writer)
 
     def _read(self, process: Process, path: str, now: float) -> None:
         files = process._files
@@ -252,13 +250,11 @@ class FileUse:
             if not moved:  # what nobody was seen to write, is told by its folder, or from outside
                 whole = f"{after}/" if os.path.isdir(target) else after  # noqa: PTH112
                 writers = () if before is None else self._writers_of(before)
-                key = files.note(files.written, whole, now)
-                self._writers[key] = (*(one for one in writers if one != mover), mover)
+                self._writers[files.note(files.written, whole, now)] = _with_last(writers, mover)
             for old in moved:
                 path = f"{after}{old[len(before or '') :]}"
                 writers = self._writers[old] if stays else self._writers.pop(old)
-                key = files.note(files.written, path, now)
-                self._writers[key] = (*(one for one in writers if one != mover), mover)
+                self._writers[files.note(files.written, path, now)] = _with_last(writers, mover)
 
     def _below(self, path: str) -> list[str]:
         start = f"{path}/"
@@ -276,15 +272,13 @@ class FileUse:
         files.doubtful.clear()
         with self.lock:
             for path in tuple(files.written):
-                if not os.path.lexists(f"{self._roots[0]}/{path}"):  # it was there for a while only
+                if not os.path.lexists(f"{self.roots[0]}/{path}"):  # it was there for a while only
                     del files.written[path]
 
     def _relative(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
         kind, inside, _ = self._place(folder)
-        if kind != _OUTPUT:
-            return None
-        return f"{inside}/{name}" if inside else name
+        return _joined(inside, name) if kind == _OUTPUT else None
 
     def _place(self, folder: str) -> tuple[int, str, str]:
         place = self._places.get(folder)
@@ -310,7 +304,7 @@ class FileUse:
             real = os.path.realpath(folder)
         # What a link in the output folder leads to comes first: another result, or an input.
         for path in (real, folder):
-            root, inputs = _root_of(path, self._roots), _root_of(path, self._resolver.roots())
+            root, inputs = root_of(path, self.roots), root_of(path, self._resolver.roots())
             if root is not None and (inputs is None or len(root) >= len(inputs)):
                 inside = path[len(root) + 1 :]
                 is_ours = inside.split("/")[0] == JOURNAL_FOLDER
@@ -330,7 +324,17 @@ def _is_told(files: ProcessFiles, found: ResolvedInput, path: str) -> bool:
     return False
 
 
-def _root_of(path: str, roots: Iterable[str]) -> str | None:
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _with_last(writers: Iterable[str], last: str) -> tuple[str, ...]:
+    """Give the writers of a file, each once, with the one that wrote it just now at the end."""
+    return (*(one for one in dict.fromkeys(writers) if one != last), last)
+
+
+def root_of(path: str, roots: Iterable[str]) -> str | None:
+    """Give the innermost of the folders that a path is, or lies in."""
     found = [root for root in roots if path == root or path.startswith(f"{root}/")]
     return max(found, key=len, default=None)
 

@@ -90,10 +90,7 @@ class Flows:
         plain = [item for item in _inside(value) if not self._note(item, process_id)]
         # Of a table of rows, the first tell that it is this one.
         for item in list(islice(filter(_may_be_held, plain), _MOST_HELD_OF_ONE)):
-            self._held[id(item)] = (item, len(item), process_id)
-            self._held.move_to_end(id(item))
-            if len(self._held) > _MOST_HELD:
-                self._held.popitem(last=False)
+            self._hold(item, process_id)
 
     def _note(self, item: Any, process_id: str) -> bool:
         """Mark an object by a weak reference; give whether it allows one."""
@@ -111,6 +108,12 @@ class Flows:
         marks[key] = mark
         return True
 
+    def _hold(self, item: Any, process_id: str) -> None:
+        self._held[id(item)] = (item, len(item), process_id)
+        self._held.move_to_end(id(item))
+        if len(self._held) > _MOST_HELD:
+            self._held.popitem(last=False)
+
     def _forget(self, mark: ref[Any]) -> None:
         key = mark.key  # type: ignore[attr-defined]
         if self.marks.get(key) is mark:
@@ -124,14 +127,6 @@ class Flows:
             return mark.process_id
         kept = self._held.get(key)
         return kept[2] if kept is not None and kept[0] is item else None
-
-    def is_of(self, item: Any, process_id: str) -> bool:
-        """Say whether an object is known to be what that process returned."""
-        mark = self.marks.get(id(item))
-        if mark is not None and mark() is item:
-            return mark.process_id == process_id
-        kept = self._held.get(id(item))
-        return kept is not None and kept[0] is item and kept[2] == process_id
 
     def find(self, values: Iterable[Any]) -> tuple[str, ...]:
         """Give the processes that returned any of these objects, or of what is inside them."""
@@ -154,10 +149,13 @@ class Flows:
     def tag(self, value: Any, tags: Iterable[tuple[int, str]]) -> None:
         """Take note of who returned the objects inside a copy, as :meth:`tags` told it."""
         known = dict(tags)
-        if known:
-            for place, item in enumerate(_inside(value)):
-                if place in known:
-                    self.returned(item, known[place])
+        with self.lock:
+            for place, item in enumerate(_inside(value) if known else ()):
+                process_id = known.get(place)
+                if process_id is None or self._note(item, process_id):
+                    continue
+                if _may_be_held(item):
+                    self._hold(item, process_id)
 
 
 def _may_be_held(item: Any) -> bool:

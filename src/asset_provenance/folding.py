@@ -6,11 +6,12 @@ the asset closes, those of all of them are counted anew.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus
+from asset_provenance.lineage import latest_uses
+from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus, writer_of
 from asset_provenance.repeats import (
     MOST_VALUES,
     NUMBERS,
@@ -34,7 +35,7 @@ def fold(records: Sequence[ProcessRecord], limit: int) -> tuple[ProcessRecord, .
         So many calls of one function are a process each. Of the rest, those with the same parent,
         inputs and outputs are one process, and so are those beyond as many of these.
     """
-    if len({_program(record) for record in records if record.parent_id}) < 2:
+    if len({writer_of(record.id) for record in records if record.parent_id}) < 2:
         return tuple(records)  # who was alone has counted all
     folding = _Folding(records, limit)
     for record in sorted(records, key=lambda one: (one.start_date_time, one.id)):
@@ -52,7 +53,7 @@ class _Folding:
         alone: dict[tuple[str, Hashable], int] = {}
         for record in records:
             if record.calls is None:
-                key = _program(record), _function(record)
+                key = writer_of(record.id), _function(record)
                 alone[key] = alone.get(key, 0) + 1
         # One process alone has more: it is no function, but a block, of which each time counts.
         self._blocks = {key[1] for key, count in alone.items() if count > limit}
@@ -103,10 +104,6 @@ def _renamed(record: ProcessRecord, became: Mapping[str, str]) -> ProcessRecord:
     return replace(record, follows=tuple(follows))
 
 
-def _program(record: ProcessRecord) -> str:
-    return record.id.rpartition("-")[0]
-
-
 def _function(record: ProcessRecord) -> Hashable:
     return record.name, record.process_type, record.stage, record.code and record.code.run_script
 
@@ -147,19 +144,11 @@ def _united(name: str, records: Sequence[ProcessRecord]) -> ProcessRecord:
         results={k: v for record in records for k, v in (record.results or {}).items()} or None,
         notes=(*notes, how.note or ""),
         observed=tuple(dict.fromkeys(one for record in records for one in record.observed)),
-        read_files=_latest(record.read_files for record in records),
-        written_files=_latest(record.written_files for record in records),
+        read_files=latest_uses(record.read_files for record in records),
+        written_files=latest_uses(record.written_files for record in records),
         follows=tuple(dict.fromkeys(one for record in records for one in record.follows)),
         calls=calls,
     )
-
-
-def _latest(uses: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for files in uses:
-        for path, time in files.items():
-            found[path] = max(time, found.get(path, time))
-    return found
 
 
 def _united_parameters(

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from asset_provenance.records import ProcessRecord, ProcessStatus
+from asset_provenance.records import ProcessRecord, ProcessStatus, writer_of
 
 __all__ = [
     "Graph",
+    "by_path",
     "clean_graph",
     "common_path",
     "dependencies",
+    "latest_uses",
     "unique_names",
+    "users_of",
     "written_paths",
 ]
 
@@ -95,6 +98,45 @@ def _unseen_outputs(record: ProcessRecord) -> list[str]:
     return [path for path in record.outputs if not _meet(_parts([path]), seen)]
 
 
+Uses = Mapping[str, Sequence[tuple[str, float]]]
+"""By path: the ids of those who used a file, with the time of the last use."""
+
+
+def by_path(records: Iterable[ProcessRecord], name: str) -> Uses:
+    """Give who used which file.
+
+    Parameters
+    ----------
+    records
+        Of processes.
+    name
+        The field with what is meant: ``"read_files"`` or ``"written_files"``.
+    """
+    found: dict[str, list[tuple[str, float]]] = {}
+    for record in records:
+        for path, time in getattr(record, name).items():
+            found.setdefault(path, []).append((record.id, time))
+    return found
+
+
+def users_of(uses: Uses, path: str) -> list[tuple[str, float]]:
+    """Give who used a file, or files in a folder that stands for it."""
+    found = list(uses.get(path, ()))
+    folder = path.rstrip("/")
+    while folder := folder.rpartition("/")[0]:
+        found += uses.get(f"{folder}/", ())
+    return found
+
+
+def latest_uses(uses: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Give by path the latest of the times that several have."""
+    found: dict[str, float] = {}
+    for files in uses:
+        for path, time in files.items():
+            found[path] = max(time, found.get(path, time))
+    return found
+
+
 class _FilesOfOthers:
     """What was written by other processes of the operating system, for those that read it.
 
@@ -103,11 +145,8 @@ class _FilesOfOthers:
     """
 
     def __init__(self, records: Sequence[ProcessRecord]) -> None:
-        self._writers: dict[str, list[tuple[str, float]]] = {}
-        if len({_program(record.id) for record in records}) > 1:
-            for record in records:
-                for path, time in record.written_files.items():
-                    self._writers.setdefault(path, []).append((record.id, time))
+        are_several = len({writer_of(record.id) for record in records}) > 1
+        self._writers = by_path(records if are_several else (), "written_files")
 
     def read_by(self, reader: ProcessRecord) -> list[str]:
         """Give the processes elsewhere that had written what this one read."""
@@ -116,20 +155,9 @@ class _FilesOfOthers:
         return [
             writer
             for path, read in reader.read_files.items()
-            for writer, written in self._of(path)
-            if written <= read and _program(writer) != _program(reader.id)
+            for writer, written in users_of(self._writers, path)
+            if written <= read and writer_of(writer) != writer_of(reader.id)
         ]
-
-    def _of(self, path: str) -> list[tuple[str, float]]:
-        found = list(self._writers.get(path, ()))
-        folder = path.rstrip("/")
-        while folder := folder.rpartition("/")[0]:
-            found += self._writers.get(f"{folder}/", ())
-        return found
-
-
-def _program(record_id: str) -> str:
-    return record_id.rpartition("-")[0]
 
 
 def _ancestors(record: ProcessRecord, by_id: Mapping[str, ProcessRecord]) -> set[str]:

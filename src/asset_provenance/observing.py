@@ -50,7 +50,6 @@ def end(recorder: Recorder) -> None:
         from asset_provenance.engines import processes  # noqa: PLC0415 - as above
 
         processes.look()
-    if recorder in _observed:
         _observed.remove(recorder)
     if not _observed and _watching is not None:
         _watching.stop()

@@ -79,6 +79,9 @@ class Patches:
         wanted, self._waiting = self._waiting, {}
         for module in tuple(sys.modules.values()) if wanted else ():
             names = names_in(module)
+            # There are very many names, and most modules hold none: that is found out in C.
+            if wanted.keys().isdisjoint(map(id, tuple(names.values()))):
+                continue
             for key in [key for key, value in tuple(names.items()) if id(value) in wanted]:
                 self.wrap(module, key, lambda held: wanted[id(held)][1])
 

@@ -42,6 +42,7 @@ __all__ = [
     "leave",
     "open_recorders",
     "recorder_of",
+    "still_open",
 ]
 
 _STANDING = Start(name="", process_type="Analysis", stage="Analysis")
@@ -259,11 +260,7 @@ class Recorder:
         return is_known
 
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
-        for repeats in tuple(process._repeats.values()):
-            for repeat in repeats:
-                if self._repeats.pop(repeat.process._record.id, None) is not None:
-                    self.files.settle(repeat.process)
-                    self._close(repeat.process, repeat.record())
+        self.close_repeats(process)
         record = self._with_resources(record, process._monotonic)
         del self._open[record.id]
         process._end(record)
@@ -273,6 +270,15 @@ class Recorder:
         if process is not self.block and self._keeps_records:
             self._records.append(record)
         self.journal.end(record)
+
+    def close_repeats(self, process: ActiveProcess) -> None:
+        """End what alike calls inside a process are together."""
+        with self.lock:
+            for repeats in tuple(process._repeats.values()):
+                for repeat in repeats:
+                    if self._repeats.pop(repeat.process._record.id, None) is not None:
+                        self.files.settle(repeat.process)
+                        self._close(repeat.process, repeat.record())
 
     def _with_resources(self, record: ProcessRecord, start: float) -> ProcessRecord:
         if self.usage is None or record.end_date_time is None:
@@ -341,8 +347,8 @@ class Recorder:
         from asset_provenance import folding, workers  # noqa: PLC0415
 
         written = [workers.read(path) for path in paths]
-        for name, folder in workers.folders(paths).items():
-            self._folders.setdefault(name, folder)
+        theirs = {name: folder for one in written for name, folder in one.folders.items()}
+        self._folders = theirs | self._folders
         found = workers.records_of(written, self.journal.exits, memory_was_short=self._was_short())
         began, known = self.block._monotonic, self.block._record.start_date_time
 
@@ -458,6 +464,13 @@ def recorder_of(process: ActiveProcess) -> Recorder:
     return cast("Recorder", process._owner)
 
 
+def still_open(process: ActiveProcess | None) -> ActiveProcess | None:
+    """Give a process, or the nearest around it, that has not ended."""
+    while process is not None and process._ended:
+        process = process._parent
+    return process
+
+
 def innermost() -> ActiveProcess | None:
     """Give the innermost process that is recorded here, or None.
 
@@ -466,9 +479,7 @@ def innermost() -> ActiveProcess | None:
     """
     if not open_recorders:
         return None
-    process = context.get()
-    while process is not None and process._ended:
-        process = process._parent
+    process = still_open(context.get())
     if process is not None:
         return process
     if all(recorder.is_nested for recorder in open_recorders[1:]):

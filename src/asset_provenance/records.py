@@ -30,6 +30,7 @@ __all__ = [
     "resource_from_json",
     "to_json",
     "valid_text",
+    "writer_of",
 ]
 
 RECORD_VERSION = 2
@@ -259,6 +260,11 @@ class AssetRecord:
     host: str = ""
     process_id: int = 0
     user: str = ""
+
+
+def writer_of(record_id: str) -> str:
+    """Give the writer of the journal that a record's id is of: one for each program."""
+    return record_id.rpartition("-")[0]
 
 
 def valid_text(text: str) -> str:

@@ -420,7 +420,7 @@ class RepeatedCalls:
         finally:
             self._reset(token)
         repeat, rows = usual.repeat, usual.rows
-        if type(result) not in ATOMIC and not usual.flows.is_of(result, repeat.process._record.id):
+        if type(result) not in ATOMIC and usual.flows.returner(result) != repeat.process._record.id:
             repeat.gave(result)
         rows.append(row)
         repeat._last = monotonic()

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asset_provenance.journalfiles import host, read_entries, read_processes, read_seen, started
-from asset_provenance.records import ProcessRecord, ProcessStatus
+from asset_provenance.lineage import by_path, latest_uses, users_of
+from asset_provenance.records import ProcessRecord, ProcessStatus, writer_of
 
-__all__ = ["Written", "added", "folders", "how_it_ended", "read", "records_of", "with_seen"]
+__all__ = ["Written", "added", "how_it_ended", "read", "records_of", "with_seen"]
 
 _T = TypeVar("_T")
 
@@ -42,6 +43,8 @@ class Written:
         Of processes that others began, what it adds to them.
     exits
         How processes of the operating system ended that it started, by their number.
+    folders
+        Where inputs lie that it found, by their name.
     """
 
     writer: str
@@ -53,6 +56,7 @@ class Written:
     begun: tuple[ProcessRecord, ...]
     seen: tuple[ProcessRecord, ...]
     exits: Mapping[int, int]
+    folders: Mapping[str, Path]
 
     @property
     def lives(self) -> bool:
@@ -72,6 +76,7 @@ def read(path: Path) -> Written:
     """Read the file of one writer."""
     who: Mapping[str, Any] = {}
     exits: dict[int, int] = {}
+    folders: dict[str, Path] = {}
     for entry in read_entries(path):
         if entry.get("kind") == "writer" and not who:
             who = entry
@@ -79,6 +84,8 @@ def read(path: Path) -> Written:
             process_id, code = entry.get("process_id"), entry.get("code")
             if isinstance(process_id, int) and isinstance(code, int):
                 exits[process_id] = code
+        elif entry.get("kind") == "folder":
+            folders[str(entry.get("name"))] = Path(str(entry.get("path")))
     # One that leaves the blocks of its parent may say that they ended, but only for itself.
     own = f"{path.stem}-"
     ended, begun = (
@@ -95,17 +102,8 @@ def read(path: Path) -> Written:
         begun=begun,
         seen=tuple(read_seen(path)),
         exits=exits,
+        folders=folders,
     )
-
-
-def folders(paths: Iterable[Path]) -> dict[str, Path]:
-    """Give where inputs lie that other writers found, by their name."""
-    return {
-        str(entry.get("name")): Path(str(entry.get("path")))
-        for path in paths
-        for entry in read_entries(path)
-        if entry.get("kind") == "folder"
-    }
 
 
 def records_of(
@@ -236,21 +234,14 @@ def _with(record: ProcessRecord, seen: ProcessRecord) -> ProcessRecord:
         outputs=_united(record.outputs, seen.outputs),
         notes=_united(record.notes, seen.notes),
         observed=_united(record.observed, seen.observed),
-        read_files=_latest(record.read_files, seen.read_files),
-        written_files=_latest(record.written_files, seen.written_files),
+        read_files=latest_uses((record.read_files, seen.read_files)),
+        written_files=latest_uses((record.written_files, seen.written_files)),
         follows=_united(record.follows, seen.follows),
     )
 
 
 def _united(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *second)))
-
-
-def _latest(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
-    found = dict(first)
-    for path, time in second.items():
-        found[path] = max(time, found.get(path, time))
-    return found
 
 
 def _between(
@@ -260,31 +251,14 @@ def _between(
 
     What processes of different programs read and wrote is compared elsewhere.
     """
-    readers, writers = _by_path(records, "read_files"), _by_path(records, "written_files")
+    readers, writers = by_path(records, "read_files"), by_path(records, "written_files")
     for one in seen:
-        program = one.id.rpartition("-")[0]
+        program = writer_of(one.id)
         for path, time in one.read_files.items():
-            for other, written in _found(writers, path):
-                if other.rpartition("-")[0] == program and other != one.id and written <= time:
+            for other, written in users_of(writers, path):
+                if writer_of(other) == program and other != one.id and written <= time:
                     yield one.id, other
         for path, time in one.written_files.items():
-            for other, read_at in _found(readers, path):
-                if other.rpartition("-")[0] == program and other != one.id and time <= read_at:
+            for other, read_at in users_of(readers, path):
+                if writer_of(other) == program and other != one.id and time <= read_at:
                     yield other, one.id
-
-
-def _by_path(records: Iterable[ProcessRecord], name: str) -> dict[str, list[tuple[str, float]]]:
-    found: dict[str, list[tuple[str, float]]] = {}
-    for record in records:
-        for path, time in getattr(record, name).items():
-            found.setdefault(path, []).append((record.id, time))
-    return found
-
-
-def _found(by_path: Mapping[str, list[tuple[str, float]]], path: str) -> list[tuple[str, float]]:
-    """Give who used a path, or files in a folder that stands for it."""
-    found = list(by_path.get(path, ()))
-    folder = path.rstrip("/")
-    while folder := folder.rpartition("/")[0]:
-        found += by_path.get(f"{folder}/", ())
-    return found

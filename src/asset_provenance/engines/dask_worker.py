@@ -37,7 +37,6 @@ from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
     from asset_provenance.journal import Journal
-    from asset_provenance.repeats import RepeatedCalls
 
 __all__ = ["flush", "join", "leave_asset", "local_assets"]
 
@@ -362,15 +361,6 @@ class _Recorder(Recorder):
         known = {name: self._asset[name] for name in names}
         process_id = self._asset["process"] if task is None else task._record.id
         return {**super().token(process_id), **known}
-
-    def close_repeats(self, task: _Task) -> None:
-        """End what alike calls of a task are together."""
-        with self.lock:
-            for calls in task._repeats.values():
-                for repeat in cast("RepeatedCalls", calls):
-                    if self._repeats.pop(repeat.process._record.id, None) is not None:
-                        self.files.settle(repeat.process)
-                        self._close(repeat.process, repeat.record())
 
     def count_call(self, call: object) -> int:
         """Count a call; the client counts those of other tasks."""

@@ -23,7 +23,7 @@ from asset_provenance.engines.programuse import Program, begin, end, sampling
 from asset_provenance.joining import environment
 from asset_provenance.patching import Patches
 
-__all__ = ["environment_for_child", "watch"]
+__all__ = ["watch"]
 
 _POPEN = (
     *("args", "bufsize", "executable", "stdin", "stdout", "stderr"),
@@ -37,11 +37,6 @@ class _Inside(threading.local):
 
 
 _inside = _Inside()
-
-
-def environment_for_child() -> Mapping[str, str]:
-    """Give the variables that a program started by an asset's process finds besides its own."""
-    return environment()
 
 
 def watch(patches: Patches) -> None:
@@ -97,7 +92,7 @@ def _starting(original: Any) -> Any:
 def _with_environment(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    more = environment_for_child()
+    more = environment()
     if not more:
         return args, kwargs
     place = _POPEN.index("env")
@@ -160,7 +155,7 @@ def _system(original: Any) -> Any:
             roots=lambda: [pid for pid in children_of_thread(here, thread) if pid not in others],
         )
         try:
-            return original(_exporting(command, environment_for_child()))  # type: ignore[no-any-return]
+            return original(_exporting(command, environment()))  # type: ignore[no-any-return]
         finally:
             end(key)
 
@@ -184,7 +179,7 @@ def _spawning(original: Any) -> Any:
             program = begin(argv, environment=env, executable=path, opened=_opened_by(kwargs))
         if program is None:
             return original(path, argv, env, **kwargs)  # type: ignore[no-any-return]
-        more = environment_for_child()
+        more = environment()
         pid: int = original(path, argv, _environment(env, more) if more else env, **kwargs)
         sampling(program, pid)
         return pid

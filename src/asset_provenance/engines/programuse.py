@@ -15,7 +15,8 @@ from asset_provenance.capture.commands import Named, named_by
 from asset_provenance.capture.files import Access, State, state, unobserved
 from asset_provenance.capture.proc import is_over, open_files, tree
 from asset_provenance.capture.pulse import Pulse
-from asset_provenance.recorder import innermost, open_recorders, recorder_of
+from asset_provenance.fileuse import root_of
+from asset_provenance.recorder import innermost, open_recorders, recorder_of, still_open
 
 if TYPE_CHECKING:
     from asset_provenance.process import ActiveProcess
@@ -115,8 +116,7 @@ def begin(
 
 
 def _looked_at(process: ActiveProcess, named: Named, cwd: str) -> Program:
-    output = str(recorder_of(process).output_dir)
-    roots = tuple(dict.fromkeys((output, os.path.realpath(output))))
+    roots = recorder_of(process).files.roots
     program = Program(process, [], {}, set(named.replaced), [], None)
     known: dict[str, bool] = {}
     for path in named.paths:
@@ -153,11 +153,7 @@ def _existing(path: str) -> list[str]:
 
 
 def _is_inside(folder: str, roots: Sequence[str]) -> bool:
-    return any(
-        path == root or path.startswith(f"{root}/")
-        for path in (folder, os.path.realpath(folder))
-        for root in roots
-    )
+    return any(root_of(path, roots) for path in (folder, os.path.realpath(folder)))
 
 
 def _kernel_time() -> int:
@@ -202,9 +198,7 @@ def _start_looking() -> None:
 
 def _tell(program: Program, path: str, access: int, before: State | None = None) -> None:
     """Tell the process that started the program, or the one around it that is still open."""
-    process: ActiveProcess | None = program.process
-    while process is not None and process._ended:
-        process = process._parent
+    process = still_open(program.process)
     if process is None:
         return
     recorder = recorder_of(process)
@@ -272,9 +266,7 @@ def _tell_known(program: Program, path: str, *, is_changed: bool) -> None:
 
 
 def _no_longer_doubtful(program: Program) -> None:
-    process: ActiveProcess | None = program.process
-    while process is not None and process._ended:
-        process = process._parent
+    process = still_open(program.process)
     if process is None:
         return
     doubtful = process._files.doubtful

@@ -327,7 +327,7 @@ def test_the_output_of_the_whole_program_is_no_output_of_what_it_starts(raw: Pat
 def test_a_program_can_be_given_variables_besides_its_own(
     raw: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str] | None
 ) -> None:
-    monkeypatch.setattr(programs, "environment_for_child", lambda: {"JOINS": "it's us"})
+    monkeypatch.setattr(programs, "environment", lambda: {"JOINS": "it's us"})
     monkeypatch.setenv("INHERITED", "2")
     line = 'echo "$JOINS,$OWN,$INHERITED" > results/env.txt'
     expected = "it's us,,2\n" if given is None else "it's us,1,\n"
