@@ -16,7 +16,8 @@ from asset_provenance.recorder import Recorder, context, enter, innermost, leave
 from asset_provenance.stepping import in_steps
 
 if TYPE_CHECKING:
-    from asset_provenance.repeats import Repeat, RepeatedCalls, Variation
+    from asset_provenance.repeats import Repeat, RepeatedCalls
+    from asset_provenance.variation import Variation
 
 __all__ = ["Call", "from_block_parameters", "guarded", "safe_parameters"]
 
@@ -133,7 +134,7 @@ class Call:
     def _variation(self, recorder: Recorder, arguments: Arguments) -> Variation | None:
         if self._options.parameters is not True:
             return None
-        from asset_provenance.repeats import Variation  # noqa: PLC0415 - as above
+        from asset_provenance.variation import Variation  # noqa: PLC0415 - as above
 
         return Variation(arguments, lambda values: safe_parameters(recorder, self._options, values))
 

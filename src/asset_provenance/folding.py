@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from asset_provenance.lineage import latest_uses
 from asset_provenance.records import JsonValue, ProcessRecord, ProcessStatus, writer_of
-from asset_provenance.repeats import (
+from asset_provenance.variation import (
     MOST_VALUES,
     NUMBERS,
     calls_note,

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from asset_provenance.capture.files import State
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
     from asset_provenance.journal import Journal
-    from asset_provenance.repeats import Repeat, Variation
+    from asset_provenance.repeats import Repeat
+    from asset_provenance.variation import Variation
 
 __all__ = [
     "Recorder",

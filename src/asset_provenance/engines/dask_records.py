@@ -26,7 +26,8 @@ from asset_provenance.errors import UsageError
 from asset_provenance.process import ActiveProcess, Outcome, Start
 from asset_provenance.recorder import Recorder, context
 from asset_provenance.records import ProcessRecord, ProcessStatus, ResourceRecord, process_from_json
-from asset_provenance.repeats import Repeat, RepeatedCalls, Variation
+from asset_provenance.repeats import Repeat, RepeatedCalls
+from asset_provenance.variation import Variation
 
 __all__ = ["Attempts"]
 

@@ -9,15 +9,10 @@ that the task is done, so whoever has the result has had its records.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import fields, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -27,12 +22,13 @@ from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.capture.inputs import InputResolver
 from asset_provenance.capture.platform import default_folders
 from asset_provenance.capture.resources import Sampler
+from asset_provenance.engines.dask_sender import Sender
 from asset_provenance.engines.dask_tasks import annotating, key_text, result_id, task_facts
 from asset_provenance.fileuse import FileUse, with_files
 from asset_provenance.flows import Flows
 from asset_provenance.process import ActiveProcess, Start
 from asset_provenance.recorder import Recorder, context, enter, leave, open_recorders
-from asset_provenance.records import CodeRecord, JsonValue, ProcessRecord, to_json
+from asset_provenance.records import JsonValue, ProcessRecord, to_json
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
@@ -40,15 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["flush", "join", "leave_asset", "local_assets"]
 
-_MOST_WAITING = 64
 _MOST_PLACES = 1000
-_DELAY = 0.05
-"""Seconds until what has begun is told; most tasks are done by then, and tell it all at once."""
 _MISSING = object()
 _STANDING = Start(name="task", process_type="Analysis", stage="Analysis")
-
-_FIELDS = tuple(field.name for field in fields(ProcessRecord))
-_NOTHING = ProcessRecord("", "", "", "", datetime.min.replace(tzinfo=UTC))
 
 _log = logging.getLogger("asset_provenance")
 
@@ -186,7 +176,7 @@ class _Asset:
 
     def __init__(self, worker: Any, asset: Mapping[str, Any]) -> None:
         self._worker = worker
-        self.sender = _Sender(worker, asset["topic"])
+        self.sender = Sender(worker, asset["topic"])
         self._recorder = _Recorder(self.sender, asset)
         self._sampler = Sampler()
         self._sampler.start()
@@ -220,7 +210,7 @@ class _Task(ActiveProcess):
                  "sender", "submission", "was")  # fmt: skip
 
     def __init__(
-        self, recorder: _Recorder, sender: _Sender, state: Any, facts: Mapping[str, Any]
+        self, recorder: _Recorder, sender: Sender, state: Any, facts: Mapping[str, Any]
     ) -> None:
         super().__init__(recorder, None, _STANDING)
         self._record = self.was = replace(self._record, id=str(facts["parent"]))
@@ -293,7 +283,7 @@ def _task_of(process: ActiveProcess | None) -> _Task | None:
 class _Recorder(Recorder):
     """Records the calls inside tasks; what no task of the asset does is nobody's."""
 
-    def __init__(self, sender: _Sender, asset: Mapping[str, Any]) -> None:
+    def __init__(self, sender: Sender, asset: Mapping[str, Any]) -> None:
         own = load_settings({}, script_folder=None).text("data_root")
         told = asset["data_root"]
         is_here = os.path.isdir(told)  # noqa: PTH112
@@ -371,124 +361,3 @@ class _Recorder(Recorder):
             before = task.calls.get(call, 0)
             task.calls[call] = before + 1
             return before
-
-
-class _Sender:
-    """Takes the place of a journal: what would be its lines goes to the client.
-
-    Parameters
-    ----------
-    worker
-        Where this is.
-    topic
-        What the client listens to.
-    """
-
-    def __init__(self, worker: Any, topic: str) -> None:
-        self.writer = os.urandom(4).hex()
-        self.run_folder = self.folder = Path(os.devnull, self.writer)
-        self.is_first = True
-        self.counts: Callable[[], list[ProcessRecord]] = list
-        self.history: Callable[[], list[ProcessRecord]] = list
-        self.seen: Callable[[], list[ProcessRecord]] = list
-        self._worker, self._topic = worker, topic
-        self._started: dict[str, ProcessRecord] = {}
-        self._codes: dict[int, tuple[CodeRecord, dict[str, JsonValue]]] = {}
-        self._waiting: list[dict[str, Any]] = []
-        self._sent = 0
-        self._is_pending = False
-        self._kept_patches: set[str] = set()
-        self._lock = threading.RLock()
-
-    def put(self, entry: dict[str, Any]) -> None:
-        """Send an entry with the next message."""
-        with self._lock:
-            self._waiting.append(entry)
-            if len(self._waiting) >= _MOST_WAITING:
-                self.flush()
-            elif not self._is_pending and self._worker is not None:
-                self._is_pending = True
-                self._worker.loop.add_callback(self.soon)
-
-    def expect(self) -> None:
-        """Be ready to send; called by the worker's event loop, which a thread has to wake."""
-        if not self._is_pending:
-            self.soon()
-
-    def soon(self) -> None:
-        """Send what waits in a moment; called by the worker's event loop."""
-        self._is_pending = True
-        self._worker.loop.call_later(_DELAY, self._send_late)
-
-    def _send_late(self) -> None:
-        with self._lock:
-            self._is_pending = False
-            self.flush()
-
-    def flush(self) -> int:
-        """Send what waits; give the number of messages so far."""
-        with self._lock:
-            if self._waiting and self._worker is not None:
-                message = {
-                    "writer": self.writer,
-                    "number": self._sent,
-                    "address": self._worker.address,
-                    "clocks": [time.time(), time.monotonic()],
-                    # Not every number of JSON can be sent as it is.
-                    "entries": json.dumps(self._waiting, separators=(",", ":")),
-                }
-                self._waiting = []
-                self._sent += 1
-                with suppress(Exception):  # a worker that is closing; the client says so
-                    self._worker.log_event(self._topic, message)
-            return self._sent
-
-    def start(self, record: ProcessRecord) -> None:
-        """Do nothing: what has begun is told with the task that it is in."""
-
-    def start_of(self, record: ProcessRecord) -> dict[str, Any]:
-        """Give a record that has begun, and remember it, so that its end tells only what is new."""
-        self._started[record.id] = record
-        code = record.code
-        if code is None:
-            return to_json(record)
-        known = self._codes.get(id(code))
-        if known is None:
-            known = self._codes[id(code)] = code, to_json(code)
-        return {**to_json(replace(record, code=None)), "code": known[1]}
-
-    def end(self, record: ProcessRecord) -> None:
-        """Tell that a process has ended."""
-        was = self._started.pop(record.id, None)
-        if was is not None:
-            now = {name: getattr(record, name) for name in _FIELDS}
-            changed = {name: it for name, it in now.items() if it != getattr(was, name)}
-            told = to_json(replace(_NOTHING, **changed))
-            found = {name: told.get(name) for name in changed}
-            self.put({"kind": "end", "process": record.id, "record": found})
-
-    def keep_patches(self, patches: Iterable[Any]) -> None:
-        """Tell of uncommitted changes."""
-        for patch in patches:
-            if patch.commit_hash not in self._kept_patches:
-                self._kept_patches.add(patch.commit_hash)
-                content = patch.content.decode("latin-1")
-                self.put({"kind": "patch", "commit": patch.commit_hash, "content": content})
-
-    def input_folder(self, name: str, _folder: Path) -> None:
-        """Tell of a data asset, which the client may have as well."""
-        self.put({"kind": "input", "name": name})
-
-    def later(self) -> None:
-        """Do nothing: counts of repeated calls are told when their task ends."""
-
-    def write_counts(self) -> None:
-        """Do nothing, as above."""
-
-    def exited(self, process_id: int, code: int) -> None:
-        """Do nothing: what a task starts is told of by itself."""
-
-    def continue_as_new_writer(self) -> None:
-        """Send nothing more: a forked child has none of the worker's connections."""
-        self._lock = threading.RLock()
-        self._worker = None
