@@ -759,13 +759,15 @@ def test_a_patch_that_outlives_an_asset_does_not_blind_the_next(raw: Path) -> No
     assert names == [[RAW], [RAW]]
 
 
-def test_an_asset_opens_where_open_is_a_mock(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_asset_opens_where_open_is_a_mock() -> None:
     opened = plain()
     with mock.patch("builtins.open"):
         opened.start()
     opened.finish()
-    with plain():
-        pass
+    with plain(output_dir="next"):
+        run(lambda: Path("next/out.txt").write_text("x"))
+    assert (RESULTS / "processing.json").exists()
+    assert processes(Path("next"))["run"]["output_path"] == "out.txt"
 
 
 def test_the_data_may_lie_inside_the_output_folder(raw: Path) -> None:

@@ -13,27 +13,12 @@ from typing import Any
 
 import pytest
 
-from asset_provenance import DerivedAsset, ProcessRecord, track_process
+from asset_provenance import track_process
 from asset_provenance.records import ProcessStatus
-from helpers.assets import FACTS, PEOPLE, RAW, make_asset, processes
+from helpers.assets import RAW, make_asset, processes
+from helpers.records import make, named, parents
 
 own: contextvars.ContextVar[str] = contextvars.ContextVar("own", default="default")
-
-
-def make(**options: Any) -> DerivedAsset:
-    facts = {"inputs": (), "base_name": "base", "parameters": {}, **FACTS, **PEOPLE, **options}
-    return DerivedAsset("test", **facts)
-
-
-def named(asset: DerivedAsset, name: str) -> ProcessRecord:
-    (record,) = [record for record in asset.records if record.name == name]
-    return record
-
-
-def parents(asset: DerivedAsset) -> dict[str, str | None]:
-    """The name of each process's parent; None for the block."""
-    names = {record.id: record.name for record in asset.records}
-    return {record.name: names.get(record.parent_id or "") for record in asset.records}
 
 
 @track_process

@@ -95,4 +95,4 @@ def test_a_line_without_end_and_a_huge_list_take_no_time() -> None:
 
 @given(st.text(alphabet="ab /'\"\\$(){}`|&;<>*?[]~#=\n-", max_size=60))
 def test_no_line_is_too_strange(line: str) -> None:
-    named_by(line, shell=True, cwd="/w")
+    assert all(os.path.isabs(path) for path in named_by(line, shell=True, cwd="/w").paths)

@@ -17,12 +17,13 @@ import dask
 import distributed
 import pytest
 
-from asset_provenance import DerivedAsset, ProcessRecord, track_process
+from asset_provenance import DerivedAsset, track_process
 from asset_provenance.engines.dask import track_client
 from asset_provenance.errors import UsageError
 from asset_provenance.records import ProcessStatus
 from helpers import cluster_work
-from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, processes
+from helpers.assets import RAW, graph, make_asset, processes
+from helpers.records import make, named, parents
 from helpers.schema import validate_set
 
 PROJECT = Path(__file__).parents[3]
@@ -74,21 +75,6 @@ def client(
     root = str(worker_data)
     with cluster(worker_folder, 2, request.param, ASSET_PROVENANCE_DATA_ROOT=root) as found:
         yield found
-
-
-def make(**options: Any) -> DerivedAsset:
-    facts = {"inputs": (), "base_name": "base", "parameters": {}, **FACTS, **PEOPLE, **options}
-    return DerivedAsset("test", **facts)
-
-
-def named(asset: DerivedAsset, name: str) -> ProcessRecord:
-    (record,) = [record for record in asset.records if record.name == name]
-    return record
-
-
-def parents(asset: DerivedAsset) -> dict[str, str | None]:
-    names = {record.id: record.name for record in asset.records}
-    return {record.name: names.get(record.parent_id or "") for record in asset.records}
 
 
 def sources(asset: DerivedAsset, name: str) -> set[str]:

@@ -24,6 +24,7 @@ import pytest
 from asset_provenance import DerivedAsset, ProcessRecord, track_process
 from helpers import workers
 from helpers.assets import FACTS, PEOPLE, make_asset, read_json
+from helpers.records import make
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -46,11 +47,6 @@ def sessions(data_root: Path) -> list[str]:
 def _end_of_loky() -> Iterator[None]:
     yield
     loky.get_reusable_executor(1).shutdown(kill_workers=True)
-
-
-def make(**options: Any) -> DerivedAsset:
-    facts = {"inputs": (), "base_name": "base", "parameters": {}, **FACTS, **PEOPLE, **options}
-    return DerivedAsset("test", **facts)
 
 
 def named(asset: DerivedAsset, name: str) -> list[ProcessRecord]:

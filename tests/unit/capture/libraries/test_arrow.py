@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,29 +24,19 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
-from asset_provenance.capture.files import Access, State, Watching
+from asset_provenance.capture.files import Access, Watching
 from asset_provenance.capture.libraries import arrow_files
+from helpers.watching import Told, watched
 
-Seen = list[tuple[str, int]]
 TABLE = pa.table({"year": [2020, 2020, 2021], "x": [1.0, 2.0, 3.0]})
 FILES = Path("files")
 
 
 @pytest.fixture
-def seen() -> Iterator[Seen]:
+def seen() -> Iterator[Told]:
     """What was told: the name below the working folder, and what was done."""
-    told: Seen = []
-    here = os.getcwd()
-
-    def watch(path: str, access: int, before: State | None) -> bool:
-        if path.startswith(here):  # what Python imports meanwhile is elsewhere
-            told.append((os.path.relpath(path, here), access))
-        return False
-
-    watching = Watching(watch, lambda *_: None)
-    arrow_files.watch(watching.patches)
-    yield told
-    watching.stop()
+    with watched(arrow_files) as told:
+        yield told
 
 
 @pytest.fixture(autouse=True)
@@ -125,14 +114,14 @@ READS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 @pytest.mark.parametrize("way", READS)
-def test_a_file_that_is_read_is_seen_as_read(way: str, seen: Seen) -> None:
+def test_a_file_that_is_read_is_seen_as_read(way: str, seen: Told) -> None:
     name, read = READS[way]
     read(f"files/{name}")
     assert set(seen) == {(f"files/{name}", Access.READ)}
 
 
 @pytest.mark.parametrize("way", READS)
-def test_a_file_that_is_not_there_is_not_seen(way: str, seen: Seen) -> None:
+def test_a_file_that_is_not_there_is_not_seen(way: str, seen: Told) -> None:
     name, read = READS[way]
     Path("files", name).unlink()
     seen.clear()
@@ -180,14 +169,14 @@ WRITES: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("way", WRITES)
-def test_a_file_that_is_written_is_seen_as_written(way: str, seen: Seen) -> None:
+def test_a_file_that_is_written_is_seen_as_written(way: str, seen: Told) -> None:
     WRITES[way]("files/new")
     assert Path("files/new").exists()
     assert {name for name, _ in seen} == {"files/new"}
     assert {access & Access.REPLACE for _, access in seen} == {Access.REPLACE}
 
 
-def test_appending_and_copying_and_moving_are_told_apart(seen: Seen) -> None:
+def test_appending_and_copying_and_moving_are_told_apart(seen: Told) -> None:
     LOCAL.open_append_stream("files/a.csv").close()
     LOCAL.copy_file("files/a.csv", "files/copy.csv")
     LOCAL.move("files/copy.csv", "files/moved.csv")
@@ -206,12 +195,12 @@ BOTH = {"files/hive/year=2020/0.parquet", "files/hive/year=2021/0.parquet"}
 
 
 @pytest.mark.parametrize("read", [pq.read_table, pd.read_parquet])
-def test_all_files_of_a_partitioned_folder_are_seen(read: Callable[..., Any], seen: Seen) -> None:
+def test_all_files_of_a_partitioned_folder_are_seen(read: Callable[..., Any], seen: Told) -> None:
     read("files/hive")
     assert set(seen) == {(name, Access.READ) for name in BOTH}
 
 
-def test_partitions_that_a_filter_leaves_out_are_not_seen(seen: Seen) -> None:
+def test_partitions_that_a_filter_leaves_out_are_not_seen(seen: Told) -> None:
     dataset = ds.dataset("files/hive", partitioning="hive", schema=TABLE.schema)
     assert seen == []
     assert dataset.to_table(filter=ds.field("year") == 2021).num_rows == 1
@@ -221,13 +210,13 @@ def test_partitions_that_a_filter_leaves_out_are_not_seen(seen: Seen) -> None:
     assert {name for name, _ in seen} == BOTH
 
 
-def test_the_files_of_joined_datasets_are_seen(seen: Seen) -> None:
+def test_the_files_of_joined_datasets_are_seen(seen: Told) -> None:
     whole = ds.dataset([ds.dataset("files/a.parquet"), ds.dataset("files/a.arrow", format="ipc")])
     whole.to_table()
     assert {name for name, _ in seen} == {"files/a.parquet", "files/a.arrow"}
 
 
-def test_each_file_of_a_written_dataset_is_seen_and_so_does_the_user_s_visitor(seen: Seen) -> None:
+def test_each_file_of_a_written_dataset_is_seen_and_so_does_the_user_s_visitor(seen: Told) -> None:
     visited: list[str] = []
     ds.write_dataset(
         TABLE,
@@ -248,7 +237,7 @@ def test_each_file_of_a_written_dataset_is_seen_and_so_does_the_user_s_visitor(s
     assert len(visited) == 2
 
 
-def test_listing_and_asking_are_not_reading(seen: Seen) -> None:
+def test_listing_and_asking_are_not_reading(seen: Told) -> None:
     LOCAL.get_file_info("files/a.csv")
     LOCAL.get_file_info(pa.fs.FileSelector("files", recursive=True))
     pa.input_stream(pa.py_buffer(b"x")).read()
@@ -271,7 +260,7 @@ def test_everything_is_as_before_when_nobody_watches() -> None:
     assert all_names() == before
 
 
-def test_classes_and_functions_stay_what_they_are(seen: Seen) -> None:
+def test_classes_and_functions_stay_what_they_are(seen: Told) -> None:
     with pa.OSFile("files/a.csv") as file:
         assert isinstance(file, pa.OSFile)
         assert isinstance(file, pa.NativeFile)

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from asset_provenance.capture.files import Access, State, Watching
+from asset_provenance.capture.files import Access, Watching
 from asset_provenance.capture.libraries import polars_files
+from helpers.watching import Told, watched
 
-Seen = list[tuple[str, int]]
 FRAME = pl.DataFrame({"year": [2020, 2020, 2021], "x": [1.0, 2.0, 3.0]})
 
 
@@ -34,20 +34,10 @@ def _files() -> None:
 
 
 @pytest.fixture
-def seen() -> Iterator[Seen]:
+def seen() -> Iterator[Told]:
     """What was told: the name below the working folder, and what was done."""
-    told: Seen = []
-    here = os.getcwd()
-
-    def watch(path: str, access: int, before: State | None) -> bool:
-        if path.startswith(here):  # what Python imports meanwhile is elsewhere
-            told.append((os.path.relpath(path, here), access))
-        return False
-
-    watching = Watching(watch, lambda *_: None)
-    polars_files.watch(watching.patches)
-    yield told
-    watching.stop()
+    with watched(polars_files) as told:
+        yield told
 
 
 READS: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -86,28 +76,28 @@ READS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("way", READS)
-def test_a_file_that_is_read_is_seen_as_read(way: str, seen: Seen) -> None:
+def test_a_file_that_is_read_is_seen_as_read(way: str, seen: Told) -> None:
     name, read = READS[way]
     read(f"files/{name}")
     assert set(seen) == {(f"files/{name}", Access.READ)}
 
 
 @pytest.mark.parametrize("way", READS)
-def test_a_file_that_is_not_there_is_not_seen(way: str, seen: Seen) -> None:
+def test_a_file_that_is_not_there_is_not_seen(way: str, seen: Told) -> None:
     name, read = READS[way]
     with pytest.raises((OSError, pl.exceptions.ComputeError)):
         read(f"files/none-{name}")
     assert seen == []
 
 
-def test_a_plan_reads_when_it_is_collected_and_not_before(seen: Seen) -> None:
+def test_a_plan_reads_when_it_is_collected_and_not_before(seen: Told) -> None:
     plan = pl.scan_parquet("files/a.parquet").select("x")
     assert seen == []
     plan.collect()
     assert seen == [("files/a.parquet", Access.READ)]
 
 
-def test_partitions_that_a_filter_leaves_out_are_not_seen(seen: Seen) -> None:
+def test_partitions_that_a_filter_leaves_out_are_not_seen(seen: Told) -> None:
     plan = pl.scan_parquet("files/hive/", hive_partitioning=True)
     assert plan.filter(pl.col("year") == 2021).collect().height == 1
     assert set(seen) == {("files/hive/year=2021/0.parquet", Access.READ)}
@@ -120,13 +110,13 @@ def test_partitions_that_a_filter_leaves_out_are_not_seen(seen: Seen) -> None:
     }
 
 
-def test_all_files_of_a_plan_of_many_are_seen(seen: Seen) -> None:
+def test_all_files_of_a_plan_of_many_are_seen(seen: Told) -> None:
     first, second = pl.scan_csv("files/a.csv"), pl.scan_ndjson("files/a.ndjson")
     pl.concat([first, second]).group_by("year").agg(pl.col("x").sum()).collect()
     assert {name for name, _ in seen} == {"files/a.csv", "files/a.ndjson"}
 
 
-def test_a_plan_that_is_awaited_is_seen(seen: Seen) -> None:
+def test_a_plan_that_is_awaited_is_seen(seen: Told) -> None:
     async def work() -> pl.DataFrame:
         return await pl.scan_csv("files/a.csv").collect_async()
 
@@ -157,13 +147,13 @@ WRITES: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("way", WRITES)
-def test_a_file_that_is_written_is_seen_as_written(way: str, seen: Seen) -> None:
+def test_a_file_that_is_written_is_seen_as_written(way: str, seen: Told) -> None:
     WRITES[way]("new")
     assert Path("new").is_file()
     assert set(seen) == {("new", Access.REPLACE)}
 
 
-def test_a_sink_reads_what_it_writes_from(seen: Seen) -> None:
+def test_a_sink_reads_what_it_writes_from(seen: Told) -> None:
     pl.scan_csv("files/a.csv").sink_parquet("new")
     assert set(seen) == {("files/a.csv", Access.READ), ("new", Access.REPLACE)}
     seen.clear()
@@ -173,7 +163,7 @@ def test_a_sink_reads_what_it_writes_from(seen: Seen) -> None:
     assert set(seen) == {("files/a.csv", Access.READ), ("other", Access.REPLACE)}
 
 
-def test_each_file_of_a_partitioned_folder_is_seen_as_written(seen: Seen) -> None:
+def test_each_file_of_a_partitioned_folder_is_seen_as_written(seen: Told) -> None:
     Path("out").mkdir()
     Path("out/other.txt").write_text("x")
     os.utime("out/other.txt", (1, 1))
@@ -185,7 +175,7 @@ def test_each_file_of_a_partitioned_folder_is_seen_as_written(seen: Seen) -> Non
     assert set(seen) == {(name, Access.REPLACE) for name in written}
 
 
-def test_contents_are_no_paths_and_work_in_memory_reads_nothing(seen: Seen) -> None:
+def test_contents_are_no_paths_and_work_in_memory_reads_nothing(seen: Told) -> None:
     pl.read_csv(b"files/a.csv\n1\n")
     FRAME.lazy().filter(pl.col("x") > 1).collect()
     FRAME.select("x").sort("x")
