@@ -99,13 +99,16 @@ class ActiveProcess:
         self._files = ProcessFiles()
         # Of calls inside it: by function, what finds the process that a repeated call belongs to.
         self._repeats: dict[object, Any] = {}
+        process_id, name = owner.next_id(), redacted(start.name)
+        # Side by side: what comes between them is missing at the end.
+        began, self._monotonic = datetime.now(UTC), time.monotonic()
         record = ProcessRecord(
-            id=owner.next_id(),
+            id=process_id,
             parent_id=None if parent is None else parent._record.id,
-            name=redacted(start.name),
+            name=name,
             process_type=start.process_type,
             stage=start.stage,
-            start_date_time=datetime.now(UTC),
+            start_date_time=began,
             code=start.code,
             parameters=start.parameters,
             outputs=start.outputs,
@@ -113,7 +116,6 @@ class ActiveProcess:
             observed=start.observed,
             follows=start.follows,
         )
-        self._monotonic = time.monotonic()
         self._record: ProcessRecord = _with_inputs(record, start.inputs)
 
     def add_inputs(self, *refs: object) -> None:
