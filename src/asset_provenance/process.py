@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from asset_provenance.clock import both
 from asset_provenance.errors import UsageError
 from asset_provenance.fileuse import ProcessFiles, with_files
 from asset_provenance.records import (
@@ -100,8 +100,7 @@ class ActiveProcess:
         # Of calls inside it: by function, what finds the process that a repeated call belongs to.
         self._repeats: dict[object, Any] = {}
         process_id, name = owner.next_id(), redacted(start.name)
-        # Side by side: what comes between them is missing at the end.
-        began, self._monotonic = datetime.now(UTC), time.monotonic()
+        began, self._monotonic = both()
         record = ProcessRecord(
             id=process_id,
             parent_id=None if parent is None else parent._record.id,

@@ -22,7 +22,7 @@ __all__ = ["in_steps"]
 _CLOSED = Outcome(ProcessStatus.COMPLETED, note="Closed before it had given everything.")
 _ABANDONED = Outcome(ProcessStatus.INTERRUPTED, note="Closed before it had ended.")
 
-_SMALLEST_DIFFERENCE = 0.001
+_SMALLEST_DIFFERENCE = 0.01
 """Seconds by which active time must be shorter than the whole to be worth telling."""
 
 
@@ -93,7 +93,7 @@ class _Steps:
         if self._execution is None:
             return
         whole = self._last - self._first
-        if whole - self._active > max(_SMALLEST_DIFFERENCE, whole / 100):
+        if whole - self._active > max(_SMALLEST_DIFFERENCE, whole / 10):
             active = f"Active for {self._active:.3f} s of {whole:.3f} s."
             how = Outcome(how.status, how.error, f"{how.note} {active}" if how.note else active)
         self._execution.end(how, at=self._last)

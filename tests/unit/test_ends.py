@@ -201,15 +201,21 @@ def test_a_clock_that_is_set_back_never_gives_an_end_before_its_start(
                 open({str(clock)!r}, "w").write("-1h")
                 sum(range(5_000_000))
                 assert time.time() < begun - 3000
+            with track_process("later"):
+                pass
     """)
     monkeypatch.delenv("LD_PRELOAD")
     _, err = program.communicate(timeout=60)
     assert program.returncode == 0, err
+    starts = {}
     for item in json.loads(Path("results/processing.json").read_text())["data_processes"]:
         begin, end = (
             datetime.fromisoformat(item[f"{name}_date_time"]) for name in ("start", "end")
         )
         assert 0 < (end - begin).total_seconds() < 60
+        starts[item["name"]] = begin
+    # A clock that was set right is believed from then on.
+    assert (starts["step"] - starts["later"]).total_seconds() > 3000
 
 
 def test_an_output_folder_that_is_removed_costs_neither_the_run_nor_its_record() -> None:

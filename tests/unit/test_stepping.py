@@ -91,7 +91,7 @@ def test_a_generator_s_time_runs_from_its_first_step_to_its_last(asset: DerivedA
 def test_a_generator_that_is_always_active_has_no_note(asset: DerivedAsset) -> None:
     @track_process
     def slow() -> Iterator[int]:
-        time.sleep(0.02)
+        time.sleep(0.5)
         yield 1
 
     assert list(slow()) == [1]
@@ -181,7 +181,9 @@ def test_a_generator_that_is_left_early_ends_where_it_was_left(
     del generator
     gc.collect()
     assert only(asset).status is ProcessStatus.COMPLETED
-    assert only(asset).notes == ("Closed before it had given everything.",)
+    # Collecting takes its time; how much of it was work may be told as well.
+    (note,) = only(asset).notes
+    assert note.startswith("Closed before it had given everything.")
     assert len(cleaned) == 1
 
 
