@@ -32,6 +32,8 @@ _MOST_ENTRIES = 10_000
 _NEVER: State = (-1, -1, -1)
 _KERNEL_CLOCK = 5
 """``CLOCK_REALTIME_COARSE``, by which Linux dates files; it steps some milliseconds at a time."""
+_MOST_WAITS = 2_000
+"""A step takes longer on a busy machine; but there are clocks that stand still, or are set."""
 
 
 @dataclass(eq=False, slots=True)
@@ -133,13 +135,7 @@ def _looked_at(process: ActiveProcess, named: Named, cwd: str) -> Program:
             program.files[path] = state(path)
     if program.place is None and _is_inside(cwd, roots):
         program.place = cwd
-    program.since = _kernel_time()
-    if program.folders or program.place:
-        # What was written a moment ago must bear an earlier time than what the program writes.
-        until = time.monotonic() + 0.02
-        while _kernel_time() == program.since and time.monotonic() < until:
-            time.sleep(0.0005)
-        program.since = _kernel_time()
+    program.since = _next_kernel_time() if program.folders or program.place else _kernel_time()
     return program
 
 
@@ -161,6 +157,17 @@ def _kernel_time() -> int:
         return time.clock_gettime_ns(_KERNEL_CLOCK)
     except (OSError, AttributeError):
         return time.time_ns()
+
+
+def _next_kernel_time() -> int:
+    """Wait until what was written a moment ago bears an earlier time than what is written next."""
+    # Linux dates a file by the clock that steps, or by the exact one, from Linux 6.13 on.
+    now, moment = time.time_ns(), threading.Event()
+    for _ in range(_MOST_WAITS):
+        if _kernel_time() > now:
+            break
+        moment.wait(0.0005)  # not time.sleep; see capture.pulse
+    return _kernel_time()
 
 
 def sampling(
