@@ -230,7 +230,7 @@ class Journal:
         self._notice_removal()
         if not self._failed:
             self.write_counts()
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # there may be no file yet, or no more
                 os.fsync(self._file)
 
     def write_counts(self) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ def look(session: str) -> str:
     current_process().add_note(f"Looked at {Path(session).name}.")
     current_process().add_parameters(looked=True)
     return text
+
+
+def read_and_be_synced(path: str) -> None:
+    """Open a file, and live until all that is known of it has been written down."""
+    threading.excepthook = lambda _: os._exit(1)
+    Path(path).read_text()
+    while any(thread.name == "asset-provenance-sync" for thread in threading.enumerate()):
+        time.sleep(0.01)
 
 
 def fail(number: int) -> int:
