@@ -53,6 +53,12 @@ def watch(patches: Patches) -> None:
             module, lambda module: patches.wrap(module.Pickler, "_function_reduce", _reducing)
         )
     patches.when_imported(
+        "asyncio.base_subprocess",
+        lambda module: patches.wrap(
+            module.BaseSubprocessTransport, "_process_exited", _telling_exited
+        ),
+    )
+    patches.when_imported(
         "subprocess",
         lambda module: patches.wrap(module.Popen, "_handle_exitstatus", _telling_status),
     )
@@ -131,7 +137,7 @@ def _telling_poll(poll: Callable[..., Any]) -> Callable[..., Any]:
         was_known = self.returncode is not None
         code = poll(self, *args, **kwargs)
         if code and not was_known:
-            _tell_exit(self, code)
+            _tell_exit(self.pid, code)
         return code
 
     return telling
@@ -143,16 +149,26 @@ def _telling_status(handle: Callable[..., Any]) -> Callable[..., Any]:
         result = handle(self, *args, **kwargs)
         # Programs of all kinds end with a status that says something to their caller only.
         if self.returncode is not None and self.returncode < 0:
-            _tell_exit(self, self.returncode)
+            _tell_exit(self.pid, self.returncode)
         return result
 
     return telling
 
 
-def _tell_exit(popen: Any, code: int) -> None:
+def _telling_exited(exited: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(exited)
+    def telling(self: Any, returncode: int) -> Any:
+        if returncode < 0:  # as of programs that subprocess starts
+            _tell_exit(self.get_pid(), returncode)
+        return exited(self, returncode)
+
+    return telling
+
+
+def _tell_exit(process_id: int, code: int) -> None:
     with suppress(Exception):
         for recorder in tuple(open_recorders):
-            recorder.journal.exited(popen.pid, code)
+            recorder.journal.exited(process_id, code)
 
 
 class _Task:
