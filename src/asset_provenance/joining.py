@@ -49,11 +49,13 @@ VARIABLE = "_ASSET_PROVENANCE_JOIN"
 
 _log = logging.getLogger("asset_provenance")
 _lock = threading.RLock()
+_program = os.urandom(8).hex()
+"""Which program this is: the number of its process goes on to one that takes its place."""
 
 
 def token(process: ActiveProcess) -> str:
     """Give the token for work that belongs to a process."""
-    return json.dumps(recorder_of(process).token(process._record.id))
+    return json.dumps({**recorder_of(process).token(process._record.id), "program": _program})
 
 
 def environment() -> dict[str, str]:
@@ -122,7 +124,7 @@ def _recorder(facts: dict[str, Any]) -> Recorder | None:
                 _leave(recorder)
                 return None
         # Who wrote it has closed the asset since, and kept the journal.
-        if facts["program"] == os.getpid() or is_over(run_folder):
+        if facts["program"] == _program or is_over(run_folder):
             return None
         for recorder in tuple(open_recorders):  # a worker is lent to one asset after the other
             other = _run_folder(recorder)
@@ -205,8 +207,9 @@ def _received(value: Any, tags: list[tuple[int, str]], text: str) -> Any:
 
 
 def _after_fork_in_child() -> None:
-    global _lock  # noqa: PLW0603 - another thread may have held it
-    _lock = threading.RLock()
+    global _lock, _program  # noqa: PLW0603
+    _lock = threading.RLock()  # another thread may have held it
+    _program = os.urandom(8).hex()
 
 
 if hasattr(os, "register_at_fork"):

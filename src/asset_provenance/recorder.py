@@ -116,8 +116,8 @@ class Recorder:
         self.flows = Flows()
         self._foreign: list[tuple[ActiveProcess, ProcessRecord]] = []
         self._foreign_ids: set[str] = set()
-        # A worker has them in its file, for who closes the asset.
-        self._keeps_records = block is not None
+        self.is_begun_here = block is not None
+        """Whether it is this program's to end; a worker's records go to it through the journal."""
         journal.counts = self._repeated
         journal.seen = self._seen
         journal.history = self._all_records
@@ -264,11 +264,14 @@ class Recorder:
         self.close_repeats(process)
         record = self._with_resources(record, process._monotonic)
         del self._open[record.id]
+        is_foreign = record.id in self._foreign_ids
+        if is_foreign:  # it is another's to end, and to say how
+            record = replace(record, notes=process._record.notes)
         process._end(record)
         look_again()
-        if record.id in self._foreign_ids:
-            return  # it is another's to end
-        if process is not self.block and self._keeps_records:
+        if is_foreign:
+            return
+        if process is not self.block and self.is_begun_here:
             self._records.append(record)
         self.journal.end(record)
 
@@ -418,7 +421,6 @@ class Recorder:
         """Give what another process of the operating system needs to join, inside a process."""
         return {
             "process": process_id,
-            "program": os.getpid(),
             "run_folder": str(self.journal.run_folder),
             "folder": str(self.journal.folder),
             "output_dir": self._roots[1],
@@ -437,7 +439,7 @@ class Recorder:
         self.journal.continue_as_new_writer()
         self.usage = None  # its parent looks at what it uses, too
         self._records = []
-        self._keeps_records = False
+        self.is_begun_here = False
         self._repeats = {}
         self._foreign, self._foreign_ids = [], set()
         for process in self._open.values():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 
 from asset_provenance.recorder import open_recorders
 
@@ -27,7 +26,7 @@ def watch() -> None:
 
 def _tell() -> None:
     for recorder in tuple(open_recorders):
-        if recorder.process_id == os.getpid():  # in a forked child it is the parent's to finish
+        if recorder.is_begun_here:  # else it is another program's to finish
             _log.warning(
                 "the run %s was started and never finished, so no metadata were written; its "
                 "record is kept in %s; call finish() at the end, or see what can be made of the "

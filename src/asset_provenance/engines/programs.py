@@ -19,8 +19,8 @@ from typing import Any
 
 from asset_provenance.capture.libraries.wrapping import replace_everywhere
 from asset_provenance.capture.proc import children_of_thread
-from asset_provenance.engines.programuse import Program, begin, end, sampling
-from asset_provenance.joining import environment
+from asset_provenance.engines.programuse import Program, begin, end, sampling, tell_reads
+from asset_provenance.joining import environment, flush
 from asset_provenance.patching import Patches
 
 __all__ = ["watch"]
@@ -48,6 +48,7 @@ def watch(patches: Patches) -> None:
         lambda module: patches.wrap(module.BaseSubprocessTransport, "_process_exited", _exiting),
     )
     starts = {"system": _system, "posix_spawn": _spawning, "posix_spawnp": _spawning}
+    starts |= {"execv": _executing, "execve": _executing_with}
     replace_everywhere(patches, os, starts)
     for name in ("waitpid", "wait", "wait3", "wait4"):
         patches.wrap(os, name, _waiting)
@@ -186,6 +187,46 @@ def _spawning(original: Any) -> Any:
 
     posix_spawn.__module__ = "os"
     return posix_spawn
+
+
+def _executing(original: Any) -> Any:
+    @functools.wraps(original)
+    def execv(path: Any, argv: Any, /) -> Any:
+        more = _before_executing(path, argv, None)
+        # Not by the mapping of Python, which does not know what a library in C has set.
+        for name, value in more.items():
+            os.putenv(name, value)
+        try:
+            return original(path, argv)
+        finally:  # there is no such program
+            for name in more:
+                os.unsetenv(name)
+                if name in os.environ:
+                    os.putenv(name, os.environ[name])
+
+    execv.__module__ = "os"
+    return execv
+
+
+def _executing_with(original: Any) -> Any:
+    @functools.wraps(original)
+    def execve(path: Any, argv: Any, env: Any) -> Any:
+        more = _before_executing(path, argv, env)
+        return original(path, argv, _environment(env, more) if more else env)
+
+    execve.__module__ = "os"
+    return execve
+
+
+def _before_executing(path: Any, argv: Any, env: Any) -> dict[str, str]:
+    """Have all written down before another program takes the place of this one."""
+    if _is_ours():
+        return {}
+    program = begin(argv, environment=env, executable=path)
+    if program is not None:
+        tell_reads(program)
+    flush()
+    return environment()
 
 
 def _opened_by(kwargs: Mapping[str, Any]) -> list[tuple[Any, int]]:

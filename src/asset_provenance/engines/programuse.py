@@ -21,7 +21,7 @@ from asset_provenance.recorder import innermost, open_recorders, recorder_of, st
 if TYPE_CHECKING:
     from asset_provenance.process import ActiveProcess
 
-__all__ = ["Program", "begin", "end", "sampling"]
+__all__ = ["Program", "begin", "end", "sampling", "tell_reads"]
 
 _SHORT = 0.05
 """A program that lives no longer is not looked at while it lives: its arguments must do."""
@@ -188,12 +188,18 @@ def sampling(
         program.born = time.monotonic()
         program.roots = roots or (lambda: (key,))
         _Running.programs[key] = program
-        for path in program.reads:
-            _tell(program, path, Access.READ)
+        tell_reads(program)
         for path, before in program.files.items():
             # Should the process end first, it is seen then whether the file has changed.
             _tell(program, path, 0, before or _NEVER)
         _start_looking()
+
+
+def tell_reads(program: Program) -> None:
+    """Tell of what a program's arguments name below the data root."""
+    with suppress(Exception), unobserved():
+        for path in program.reads:
+            _tell(program, path, Access.READ)
 
 
 def _start_looking() -> None:

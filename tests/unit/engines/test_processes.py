@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures.process
 import inspect
 import json
 import multiprocessing
 import os
 import pickle
+import pty
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import joblib
 import loky
 import pytest
 
-from asset_provenance import DerivedAsset, ProcessRecord, track_process
+from asset_provenance import DerivedAsset, ProcessRecord, current_process, track_process
 from helpers import workers
 from helpers.assets import FACTS, PEOPLE, make_asset, read_json
 from helpers.records import make
@@ -256,6 +258,98 @@ def test_scripts_that_a_program_starts_join_and_so_do_theirs(sessions: list[str]
     assert f"Looked at {SESSIONS[1]}." in step.notes
 
 
+def _forked(start: Callable[..., Any], *args: Any) -> None:
+    child = os.fork()
+    if child == 0:
+        start(*args)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def _in_a_terminal(program: str, *args: Any) -> None:
+    assert pty.spawn([program, *args], lambda descriptor: os.read(descriptor, 1024)) == 0
+
+
+STARTS: dict[str, Callable[..., Any]] = {
+    "spawnv": lambda *argv: os.spawnv(os.P_WAIT, argv[0], argv),
+    "spawnle": lambda *argv: os.spawnle(os.P_WAIT, argv[0], *argv, {**os.environ}),
+    "execv": lambda *argv: _forked(os.execv, argv[0], argv),
+    "execvpe": lambda *argv: _forked(os.execvpe, argv[0], argv, {**os.environ}),
+    "pty": _in_a_terminal,
+}
+
+
+@pytest.mark.parametrize("way", STARTS)
+def test_scripts_that_take_the_place_of_a_forked_child_join(
+    way: str, sessions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+    with make() as asset, track_process("outer"):
+        STARTS[way](sys.executable, workers.__file__, sessions[0])
+    (outer,), (sort,) = named(asset, "outer"), named(asset, "sort_spikes")
+    assert (sort.parent_id, inputs(sort)) == (outer.id, [SESSIONS[0]])
+    assert outer.notes == (f"Looked at {SESSIONS[0]}.",)
+
+
+def test_what_a_program_is_told_to_read_that_takes_the_place_of_a_child_is_read(
+    sessions: list[str],
+) -> None:
+    with make() as asset, track_process("outer"):
+        assert os.spawnlp(os.P_WAIT, "test", "test", "-f", f"{sessions[0]}/spikes.txt") == 0
+    assert inputs(named(asset, "outer")[0]) == [SESSIONS[0]]
+
+
+def test_a_program_that_cannot_be_executed_leaves_the_environment_as_it_was() -> None:
+    with make():
+        with pytest.raises(FileNotFoundError):
+            os.execvp("no-such-program", ["no-such-program"])
+        with pytest.raises(FileNotFoundError):
+            os.execve(path="/no-such-program", argv=["no-such-program"], env={})
+    assert b"_ASSET_PROVENANCE_JOIN" not in subprocess.check_output(["env"])
+
+
+def test_a_child_that_leaves_the_block_of_its_parent_adds_only_what_it_did() -> None:
+    program = os.getpid()
+    with make() as asset:
+        try:
+            with track_process("outer"):
+                child = os.fork()
+                if child == 0:
+                    current_process().add_note("In the child.")
+                    sys.exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            if os.getpid() != program:
+                os._exit(0)
+    (outer,) = named(asset, "outer")
+    assert (outer.status, outer.notes) == ("completed", ("In the child.",))
+
+
+def test_no_thread_of_ours_fails_in_a_worker_that_has_nothing_to_tell() -> None:
+    Path("other.txt").touch()
+    with make():
+        context: Any = multiprocessing.get_context("fork")
+        process = context.Process(target=workers.read_and_be_synced, args=("other.txt",))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+
+
+def test_how_a_script_was_ended_that_asyncio_started_is_known() -> None:
+    script = "from helpers import workers\nworkers.kill_or_stay(2)"
+
+    async def main() -> int:
+        environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, env=environment
+        )
+        return await program.wait()
+
+    with make() as asset:
+        assert asyncio.run(main()) == -signal.SIGKILL
+    (killed,) = named(asset, "kill_or_stay")
+    assert (killed.status, killed.error) == ("interrupted", "SIGKILL")
+
+
 def test_the_token_of_an_asset_that_is_over_does_nothing(sessions: list[str]) -> None:
     from asset_provenance import joining
 
@@ -285,7 +379,9 @@ def test_a_child_with_an_asset_of_its_own_writes_that(
     with make() as asset:
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     assert not named(asset, "sort_spikes")
-    assert "not a setting" not in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "not a setting" not in told
+    assert "never finished" not in told
     content = read_json(Path("other/processing.json"))
     assert [one["name"] for one in content["data_processes"]] == ["sort_spikes"]
 
