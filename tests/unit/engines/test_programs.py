@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import pickle
@@ -11,18 +12,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asset_provenance import DerivedAsset, track_process
-from asset_provenance.engines import programs
+from asset_provenance.engines import programs, programuse
 from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, processes
 
 RESULTS = Path("results")
 OTHER = "ecephys_654322_2026-02-02_10-00-00"
+UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
 
 
 @pytest.fixture
@@ -55,6 +57,25 @@ def first(function: Callable[[], Any]) -> Any:
 @track_process
 def second(function: Callable[[], Any]) -> Any:
     return function()
+
+
+@contextlib.contextmanager
+def released_once_seen(*names: str) -> Iterator[None]:
+    """Make the file ``go`` as soon as files of these names were seen in programs that run."""
+
+    def look() -> None:
+        seen: set[str] = set()
+        until = time.monotonic() + 60
+        while not seen.issuperset(names) and time.monotonic() < until:
+            for program in tuple(programuse._Running.programs.values()):
+                seen |= {Path(path).name for path, _ in tuple(program.told)}
+            time.sleep(0.01)
+        Path("go").touch()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield
+    thread.join()
 
 
 def _popen(line: str) -> None:
@@ -150,15 +171,17 @@ def test_a_program_that_is_told_all_in_a_config_file_is_looked_at_while_it_lives
 ) -> None:
     tool = Path("tool.py")
     tool.write_text(
-        "import json, sys, time\n"
+        "import json, os, sys, time\n"
         "config = json.load(open(sys.argv[1]))\n"
         "source, target = open(config['in']), open(config['out'], 'w')\n"
-        "time.sleep(1); target.write(source.read())\n"
+        "while not os.path.exists('go'):\n"
+        "    time.sleep(0.01)\n"
+        "target.write(source.read())\n"
     )
     Path("config.json").write_text(
         f'{{"in": "data/{RAW}/in.txt", "out": "{RESULTS.absolute()}/fixed.txt"}}'
     )
-    with plain():
+    with released_once_seen("in.txt", "fixed.txt"), plain():
         first(lambda: subprocess.run([sys.executable, tool, "config.json"], check=True))
         second((RESULTS / "fixed.txt").read_text)
     assert (inputs("first"), output("first")) == ([RAW], "fixed.txt")
@@ -166,8 +189,8 @@ def test_a_program_that_is_told_all_in_a_config_file_is_looked_at_while_it_lives
 
 
 def test_what_a_shell_started_by_os_system_has_open_is_seen(raw: Path) -> None:
-    Path("script.sh").write_text(f"exec 3< data/{RAW}/in.txt; sleep 0.6; cat <&3\n")
-    with plain():
+    Path("script.sh").write_text(f"exec 3< data/{RAW}/in.txt; {UNTIL_GO}; cat <&3\n")
+    with released_once_seen("in.txt"), plain():
         first(lambda: os.system("sh script.sh"))
     assert inputs("first") == [RAW]
 
@@ -237,11 +260,11 @@ def test_programs_of_two_threads_belong_to_the_process_of_their_thread(raw: Path
     def slowly(name: str, target: str) -> None:
         barrier.wait(10)
         Path(f"{target}.sh").write_text(
-            f"exec 3< data/{name}/in.txt 4> results/{target}.txt; sleep 0.5; cat <&3 >&4\n"
+            f"exec 3< data/{name}/in.txt 4> results/{target}.txt; {UNTIL_GO}; cat <&3 >&4\n"
         )
         subprocess.run(["sh", f"{target}.sh"], check=True)
 
-    with plain():
+    with released_once_seen("a.txt", "b.txt"), plain():
         threads = [
             threading.Thread(target=first, args=(lambda: slowly(RAW, "a"),)),
             threading.Thread(target=second, args=(lambda: slowly(OTHER, "b"),)),
@@ -260,7 +283,7 @@ def test_what_was_written_until_its_process_ended_belongs_to_it(raw: Path) -> No
     def start() -> None:
         line = f"cp data/{RAW}/in.txt results/out.txt; sleep 60"
         started.append(subprocess.Popen(line, shell=True, start_new_session=True))
-        while not (RESULTS / "out.txt").exists():
+        while not ((RESULTS / "out.txt").exists() and (RESULTS / "out.txt").read_bytes()):
             time.sleep(0.01)
 
     with plain():
@@ -273,8 +296,6 @@ def test_what_was_written_until_its_process_ended_belongs_to_it(raw: Path) -> No
 
 
 def test_nothing_is_seen_of_our_own_programs(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asset_provenance.engines import programuse
-
     seen: list[Any] = []
     monkeypatch.setattr(programuse, "named_by", lambda command, **_: seen.append(command))
     subprocess.run(["git", "init", "-q", "."], check=True)
@@ -344,7 +365,7 @@ def test_a_program_can_be_given_variables_besides_its_own(
 def test_no_thread_of_ours_outlives_the_programs(raw: Path) -> None:
     with plain():
         before = set(threading.enumerate())
-        program = subprocess.Popen(["sleep", "0.3"])
+        program = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
         assert {each.name for each in set(threading.enumerate()) - before} == {"asset-provenance"}
-        program.wait()
+        program.communicate()
         assert set(threading.enumerate()) <= before
