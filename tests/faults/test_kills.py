@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
-import json
 import os
 import random
 import shutil
 import signal
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -62,8 +62,11 @@ class Victim:
         """Kill all of it, or let it end by itself; give what it told."""
         if number is not None:
             os.killpg(self.process, number)
-        status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
-        assert status in ((0,) if number is None else (0, -number))
+        return self.ended((0,) if number is None else (0, -number))
+
+    def ended(self, expected: Collection[int]) -> list[str]:
+        """Wait for its end; give what it told."""
+        assert os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1]) in expected
         while part := os.read(self.pipe, 65536):
             self.told += part
         os.close(self.pipe)
@@ -115,7 +118,7 @@ def kill_at_moments(
         victim = begin(folder)
         time.sleep(moments.uniform(0, longest))
         told = victim.end(signal.SIGKILL)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while is_taken(folder):  # a worker that was killed may take a moment to be gone
             assert time.monotonic() < until
         yield folder, told
@@ -223,41 +226,37 @@ def test_a_run_killed_while_it_writes_leaves_the_old_set_or_the_new(
     assert found["the old set"] > 0
 
 
-@pytest.mark.parametrize("since", ["the first file", "the marker"])
-def test_a_kill_while_many_files_are_written_leaves_the_old_ones_or_the_new(
-    moments: random.Random, since: str
-) -> None:
+def test_a_kill_while_many_files_are_written_leaves_the_old_ones_or_the_new() -> None:
     def files(what: str, count: int) -> list[FileToWrite]:
         return [FileToWrite(f"extra-{n:03}.json", f"{what} {n}".encode()) for n in range(count)]
 
-    def write(folder: Path, report: Report) -> None:
-        report("begun")
-        run_folder = folder / ".asset-provenance" / "run"
-        header = {"name": "new", "process_name": "killed", "run": "run"}
-        write_set(folder, run_folder, files("new", 40), header=header)
+    def write(folder: Path, report: Report, last: int | None) -> None:
+        """Write, and be killed before so many files have been opened, moved and removed."""
+        count = 0
 
-    def wait(victim: Victim, folder: Path) -> None:
-        victim.wait_for("begun")
-        marker = folder / ".asset-provenance" / "run" / "commit.json"
-        until = time.monotonic() + 5
-        while since == "the marker" and not marker.exists() and time.monotonic() < until:
-            if json_of(folder / MANIFEST).get("name") == "new":
-                break  # it came and went between two looks
+        def look(event: str, _: object) -> None:
+            nonlocal count
+            if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+                count += 1
+                if count == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(look)
+        header = {"name": "new", "process_name": "killed", "run": "run"}
+        write_set(folder, folder / ".asset-provenance/run", files("new", 40), header=header)
+        report(str(count))
 
     header = {"name": "old", "process_name": "killed", "run": "earlier"}
     write_set(Path("set"), Path("set/.asset-provenance/r"), files("old", 60), header=header)
     shutil.rmtree("set/.asset-provenance")
+    folders = copies(Path("set"))
+    whole = next(folders)
+    (told,) = start(functools.partial(write, whole, last=None)).ended((0,))
     found: dict[str, int] = {}
-    for folder, _ in kill_at_moments(
-        write, copies(Path("set")), moments, after=wait, kills=KILLS // 2
-    ):
+    for number, folder in zip(range(KILLS), folders, strict=False):
+        last = 1 + number * int(told) // KILLS
+        start(functools.partial(write, folder, last=last)).ended((-signal.SIGKILL,))
         left = looked_at(folder, "old")
         found[left] = found.get(left, 0) + 1
-    assert found.get("a marker" if since == "the marker" else "the old set", 0) > 0
-
-
-def json_of(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
+    assert found["the old set"] > 0
+    assert found["a marker"] > 0
