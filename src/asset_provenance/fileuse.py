@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterable
@@ -51,6 +52,8 @@ class ProcessFiles:
     follows: dict[str, None] = field(default_factory=dict)
     known_folders: dict[str, ResolvedInput] = field(default_factory=dict)
     """Folders that it has read from already, and the data asset of each: the usual case."""
+    known_since: int = 0
+    """After how many changes of folders that was found out."""
     inside: dict[str, dict[str, None]] = field(default_factory=dict)
     """Of inputs without a description, the paths read in each, relative to its folder."""
     doubtful: dict[str, tuple[str, State]] = field(default_factory=dict)
@@ -107,6 +110,8 @@ class FileUse:
         self.roots = tuple(dict.fromkeys((output_dir, os.path.realpath(output_dir))))
         """The output folder, by each way that leads to it."""
         self._places: dict[str, tuple[int, str, str]] = {}
+        self._changes = 0
+        """How often a link or a folder was made to be another."""
         self._writers: dict[str, tuple[str, ...]] = {}
         self.lock = threading.RLock()
         self.found: list[ResolvedInput] = []
@@ -122,9 +127,9 @@ class FileUse:
         """
         folder = path.rpartition("/")[0]
         files = process._files
-        if access == Access.LINK:  # what was found out may be wrong now
-            files.known_folders.clear()
-            self.look_again()
+        if access == Access.LINK:
+            self._folders_changed()
+        self._forget_folders(files)
         known = files.known_folders.get(folder)
         if known is not None:
             return _is_told(files, known, path)
@@ -230,8 +235,8 @@ class FileUse:
 
     def moved(self, process: Process, source: str, target: str, *, stays: bool = False) -> None:
         """Take note of a file or folder that a process gave another name, or one more."""
-        if _link_target(target) is not None:
-            self._places.clear()
+        if not _is_plain_file(target):
+            self._folders_changed()
         paths = [self._relative(path) for path in (source, target)]
         now = time.monotonic()
         files, mover = process._files, process._record.id
@@ -294,6 +299,16 @@ class FileUse:
         self._places.clear()
         look_again()
 
+    def _folders_changed(self) -> None:
+        self._changes += 1
+        self.look_again()
+
+    def _forget_folders(self, files: ProcessFiles) -> None:
+        """Let a process find out anew what may be wrong now, whoever changed it."""
+        if files.known_since != self._changes:
+            files.known_folders.clear()
+            files.known_since = self._changes
+
     def _find_place(self, folder: str) -> tuple[int, str, str]:
         """Give what kind of folder it is, its path below the output folder, and without links."""
         parent, _, name = folder.rpartition("/")
@@ -353,6 +368,13 @@ def _link_target(path: str) -> str | None:
         return os.path.realpath(path) if os.path.islink(path) else None  # noqa: PTH114
     except OSError:
         return None
+
+
+def _is_plain_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _as_text(used: dict[str, float]) -> dict[str, float]:

@@ -699,6 +699,42 @@ def test_a_link_that_is_led_elsewhere_is_followed_there(data_root: Path, raw: Pa
     assert inputs("run") == [RAW, "ecephys_900101_2026-04-02_18-30-05"]
 
 
+def _by_another_link(link: Path, folder: Path) -> None:
+    os.unlink(link)
+    os.symlink(folder, link)
+
+
+def _by_a_rename(link: Path, _folder: Path) -> None:
+    os.replace("next", link)
+
+
+def _by_a_rename_of_its_folder(link: Path, _folder: Path) -> None:
+    os.rename(link.parent, "before")
+    os.rename("later", link.parent)
+
+
+@pytest.mark.parametrize("lead", [_by_another_link, _by_a_rename, _by_a_rename_of_its_folder])
+def test_whoever_leads_a_link_elsewhere_all_follow_it_there(
+    lead: Any, data_root: Path, raw: Path
+) -> None:
+    other = make_asset(data_root, "ecephys_900101_2026-04-02_18-30-05")
+    Path("now").mkdir()
+    Path("later").mkdir()
+    link = Path("now/current")
+    link.symlink_to(raw)
+    for future in ("next", "later/current"):
+        Path(future).symlink_to(other)
+
+    def both() -> None:
+        (link / "subject.json").read_text()
+        second(lambda: lead(link, other))
+        (link / "subject.json").read_text()
+
+    with asset(base_name="both"):
+        run(both)
+    assert inputs("run") == [RAW, other.name]
+
+
 def test_of_very_many_files_in_one_folder_every_writer_is_followed() -> None:
     def many(start: int) -> Any:
         def function() -> None:
