@@ -11,6 +11,7 @@ import os
 import pickle
 import queue
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -518,6 +519,29 @@ def test_open_is_as_it_was_for_whoever_looks_at_it() -> None:
             open()  # type: ignore[call-overload]  # noqa: SIM115
         with pytest.raises(ValueError, match="mode"):
             open("x", "q")  # noqa: PLW1501, SIM115
+
+
+def test_who_opens_without_an_encoding_is_warned_of_the_own_line() -> None:
+    Path("program.py").write_text(
+        "from asset_provenance import DerivedAsset\n"
+        f"with DerivedAsset('t', inputs=(), base_name='b', **{ {**FACTS, **PEOPLE} }):\n"
+        "    file = open('results/a.txt', 'w')\n"
+        "print(file.encoding)\n"
+        "print(open('results/a.txt', 'w').encoding)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "warn_default_encoding", "program.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    warned = [line for line in done.stderr.splitlines() if "EncodingWarning" in line]
+    assert [line.partition(" EncodingWarning")[0] for line in warned if "program.py" in line] == [
+        f"{Path('program.py').absolute()}:{line}:" for line in (3, 5)
+    ]
+    assert not [line for line in warned if "capture/files.py" in line]
+    within, after = done.stdout.split()
+    assert within == after
 
 
 def test_a_working_folder_that_is_gone_breaks_nothing(tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ def _put_back() -> None:
 
 _MISSING = object()
 _MOST_PASSED = 4096
+_WARNS = sys.flags.warn_default_encoding
+"""Whether Python was told to warn of a file that is opened without an encoding."""
 
 
 def _opening(original: Any) -> Any:
@@ -237,6 +239,8 @@ def _opening(original: Any) -> Any:
         closefd: bool = True,
         opener: Any = None,
     ) -> Any:
+        if _WARNS and encoding is None and type(mode) is str and "b" not in mode:
+            encoding = io.text_encoding(None)  # of the line that opens: C would warn of this one
         if type(mode) is str and "+" in mode and "r" in mode:
             before = state(file)
             opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
