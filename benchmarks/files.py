@@ -1,4 +1,4 @@
-"""What seeing files costs: opening and reading many of them, copying objects, asking for ids.
+"""What seeing files costs: opening and reading many, also of HDF5; copying objects, asking for ids.
 
 The peer is the same work without an open asset, in turn, by CPU time: other programs on the
 machine do not count.
@@ -15,9 +15,12 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+
 from asset_provenance import DerivedAsset, track_process
 
 FILES = 20_000
+HDF5_FILES, GROUPS = 500, 100
 ROUNDS = 7
 FACTS = {
     "project_name": "Benchmark",
@@ -37,6 +40,29 @@ def make_files(folder: Path) -> list[str]:
         path.write_bytes(b"x" * 200)
         paths.append(str(path))
     return paths
+
+
+def make_hdf5_files(folder: Path) -> list[str]:
+    """Write HDF5 files with groups of a small dataset each, as a session of recordings has them."""
+    paths = [folder / f"{number}.h5" for number in range(HDF5_FILES)]
+    for path in paths:
+        with h5py.File(path, "w") as file:
+            for group in range(GROUPS):
+                file[f"{group}/samples"] = range(100)
+    return list(map(str, paths))
+
+
+def read_datasets(paths: list[str]) -> None:
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            file["0/samples"][:]
+
+
+def look_up_groups(paths: list[str]) -> None:
+    for path in paths[: HDF5_FILES // 10]:
+        with h5py.File(path, "r") as file:
+            for group in range(GROUPS):
+                file[f"{group}"]["samples"]
 
 
 def read_all(paths: list[str]) -> None:
@@ -83,12 +109,15 @@ def main() -> None:
         Path("results").mkdir()
         outputs = [f"results/{number}.bin" for number in range(FILES)]
         elsewhere = make_files(Path("elsewhere"))
+        hdf5 = make_hdf5_files(Path("data/ecephys_1_2026-01-01_00-00-00"))
         print(f"{FILES} small files, CPU seconds        without  inside an asset   times")
         for name, work, paths in (
             ("read below the data root", read_all, inputs),
             ("read below it, absolute", read_all, [str(Path(path).absolute()) for path in inputs]),
             ("read elsewhere", read_all, elsewhere),
             ("write below the output folder", write_all, outputs),
+            (f"open {HDF5_FILES} of HDF5, read of each", read_datasets, hdf5),
+            (f"look up {HDF5_FILES * GROUPS // 5} HDF5 objects", look_up_groups, hdf5),
         ):
             without, within = compare(work, paths)
             print(f"  {name:<34}{without:8.3f}{within:16.3f}{within / without:9.2f}")
