@@ -64,9 +64,12 @@ class Gpus:
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
-        self._devices = [
-            nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())
-        ]
+        found = (
+            self._asked(nvml.nvmlDeviceGetHandleByIndex, index)
+            for index in range(nvml.nvmlDeviceGetCount())
+        )
+        # It counts also those that this program may not use, and those that are broken.
+        self._devices = [device for device in found if device is not None]
         self._seen = [0] * len(self._devices)
 
     @classmethod
