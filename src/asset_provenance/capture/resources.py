@@ -127,7 +127,10 @@ class Sampler:
             self._facts()
         spent = time.thread_time()
         now = time.monotonic()
-        used, memory = self._tree.look()
+        try:
+            used, memory = self._tree.look()
+        except OSError:  # such as for want of descriptors, which may be over soon
+            return self._pause(time.thread_time() - spent)
         with self._lock:
             if used is not None and now > self._last:
                 self._cpu_usage.add(self._last, now, 100 * used / (now - self._last))
@@ -168,8 +171,8 @@ def _since(start: float, points: list[Point]) -> tuple[Point, ...]:
     return tuple(kept)
 
 
-_Key: TypeAlias = "tuple[int, float]"
-"""Number of a process and the time it began: numbers are used again."""
+_Times: TypeAlias = "dict[psutil.Process, tuple[float, float]]"
+"""By process: psutil tells one from a later one of its number, also where the clock is set."""
 
 
 class _Tree:
@@ -180,7 +183,7 @@ class _Tree:
 
         self._psutil = psutil
         self._root = psutil.Process()
-        self._before: dict[_Key, tuple[float, float]] | None = None
+        self._before: _Times | None = None
         self.process_ids: frozenset[int] = frozenset((self._root.pid,))
 
     def look(self) -> tuple[float | None, int]:
@@ -192,18 +195,17 @@ class _Tree:
         memory = 0
         for process in (self._root, *self._root.children(recursive=True)):
             try:
-                key = process.pid, process.create_time()
                 with process.oneshot():
-                    now[key] = _times(process)
+                    now[process] = _times(process)
                     memory += process.memory_info().rss
             except self._psutil.NoSuchProcess:
                 continue
             except (self._psutil.Error, OSError):  # one that may not be looked at, this time
-                if key in before:
-                    now[key] = before[key]
+                if process in before:
+                    now[process] = before[process]
         used = None if self._before is None else _used(before, now)
         self._before = now
-        self.process_ids = frozenset(pid for pid, _ in now)
+        self.process_ids = frozenset(process.pid for process in now)
         return used, memory
 
 
@@ -214,7 +216,7 @@ def _times(process: psutil.Process) -> tuple[float, float]:
     return own, own + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
 
 
-def _used(before: dict[_Key, tuple[float, float]], now: dict[_Key, tuple[float, float]]) -> float:
+def _used(before: _Times, now: _Times) -> float:
     # A child that ended hands its time on to its parent, so that the sum misses none, not even of
     # those that came and went in between. One whose parent has ended before it, or does not wait
     # for it, takes its time away: then what those alive used by themselves is what can be told.
