@@ -194,6 +194,24 @@ def test_a_link_to_a_file_of_an_asset_is_that_asset(raw: Path) -> None:
     assert inputs("run") == [RAW]
 
 
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_of_an_opener_the_file_that_it_opens_is_seen(raw: Path, mode: str) -> None:
+    folder = os.open(raw / "units", os.O_RDONLY)
+
+    def read() -> None:
+        def at(_: str, flags: int) -> int:
+            return os.open("a.txt", flags, dir_fd=folder)
+
+        open("results/a.txt", mode, opener=at).close()
+
+    with asset():
+        second(lambda: Path("results/a.txt").write_text("another"))
+        run(read)
+    os.close(folder)
+    assert inputs("run") == [RAW]
+    assert graph(RESULTS)["run"] == []
+
+
 def test_an_asset_that_appears_during_the_run_is_seen(data_root: Path) -> None:
     with asset():
         folder = make_asset(data_root)

@@ -241,14 +241,14 @@ def _opening(original: Any) -> Any:
     ) -> Any:
         if _WARNS and encoding is None and type(mode) is str and "b" not in mode:
             encoding = io.text_encoding(None)  # of the line that opens: C would warn of this one
+        if type(file) is int or opener is not None:  # who opened it, was told of it by its path
+            return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if type(mode) is str and "+" in mode and "r" in mode:
             before = state(file)
             opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
             saw(file, Access.READ, before)
             return opened
         opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        if type(file) is int or (opener is not None and os.path.isdir(file)):  # noqa: PTH112
-            return opened
         # Programs read many files of few folders, and this is on the way of every one of them.
         if mode == "r" or mode == "rb":  # noqa: PLR1714 - a tuple takes longer
             text = file if type(file) is str else _text(file)
