@@ -527,7 +527,12 @@ def test_open_is_as_it_was_for_whoever_looks_at_it() -> None:
     import inspect
 
     signature = inspect.signature(open)
+    with pytest.raises(TypeError) as refused:
+        os.open("x", "r")  # type: ignore[arg-type]
     with plain():
+        with pytest.raises(TypeError) as refused_within:
+            os.open("x", "r")  # type: ignore[arg-type]
+        assert str(refused_within.value) == str(refused.value)
         assert inspect.signature(open) == signature
         assert pickle.loads(pickle.dumps(open)) is open
         assert copy.deepcopy(open) is open

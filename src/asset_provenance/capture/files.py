@@ -280,9 +280,8 @@ def _by_mode(mode: str) -> int:
 
 def _os_opening(original: Any) -> Any:
     def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: A001
-        is_update = flags & os.O_RDWR and not flags & os.O_TRUNC
         full = path if dir_fd is None else _inside(dir_fd, path)
-        before = state(full) if is_update or flags & os.O_CREAT else None
+        before = state(full) if isinstance(flags, int) and _may_change(flags) else None
         descriptor: int = original(path, flags, mode, dir_fd=dir_fd)
         is_open = _Told.watch is not None and not flags & getattr(os, "O_PATH", 0)
         # A folder is opened to be listed, or to be the base of other paths.
@@ -291,6 +290,10 @@ def _os_opening(original: Any) -> Any:
         return descriptor
 
     return open
+
+
+def _may_change(flags: int) -> bool:
+    return bool(flags & os.O_CREAT or (flags & os.O_RDWR and not flags & os.O_TRUNC))
 
 
 def _saw_flags(path: Any, flags: int, before: State | None) -> None:
