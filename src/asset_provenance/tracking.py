@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import inspect
 import os
+import pickle
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import wrapt
@@ -33,7 +36,7 @@ from asset_provenance.recorder import (
     recorder_of,
 )
 
-__all__ = ["TrackedBlock", "calling_file", "track_process"]
+__all__ = ["TrackedBlock", "arrived", "calling_file", "is_tracked", "track_process"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -226,29 +229,88 @@ class _Tracked(wrapt.FunctionWrapper[..., Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> _Tracked:
         return self
 
-    def _by_value(self) -> tuple[Any, ...]:
-        """Reduce it for a pickler that sends functions themselves, as of a script or notebook."""
+    def _by_value(self, dumps: Callable[[Any], bytes]) -> Any:
+        """Give what is sent by a pickler that sends functions themselves, as of a script.
+
+        A plain function: it may be sent on by a program where nothing is recorded, as a Dask
+        scheduler is, and does its work where this package is not installed.
+        """
         call: Call = cast("Any", self)._self_call
         options, parent = call._options, innermost()
         if options.code is None and parent is not None:
             # Where it arrives, nobody can tell which file it is from.
             of_function = recorder_of(parent).identifier.of_function
             options = replace(options, code=of_function(call._function))
-        return _decorate_again, (options, self.__wrapped__)
+        return _standing_for(self.__wrapped__, dumps(options))
 
 
+_SENT = "_asset_provenance_sent"
 _sent_calls: dict[object, Call] = {}
+_arrived: dict[int, tuple[Any, Any]] = {}
+"""By the number of a function that came by value: that function, and it decorated."""
 _MOST_SENT = 1000
 
 
-def _decorate_again(options: Options, function: Any) -> Any:
-    """Decorate a function that came by value; each copy counts as the same function."""
-    key = function.__module__, function.__qualname__, function.__code__
-    made = _decorate(options, function, _sent_calls.get(key))
-    if len(_sent_calls) >= _MOST_SENT:
-        _sent_calls.clear()
-    _sent_calls[key] = made._self_call
-    return made
+def _standing_for(function: Any, options: bytes) -> Any:
+    # Sent as code: it may use nothing of this module but what it imports itself.
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            from asset_provenance.tracking import arrived  # noqa: PLC0415 - may be missing there
+
+            wrapped, given = arrived(stands, function, options, args)
+        except Exception:  # noqa: BLE001 - whatever is wrong there: the work is to be done
+            wrapped, given = function, args
+        return wrapped(*given, **kwargs)
+
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        return await call(*args, **kwargs)
+
+    stands: Any = call_async if inspect.iscoroutinefunction(function) else call
+    functools.update_wrapper(stands, function)
+    vars(stands)[_SENT] = True
+    return stands
+
+
+def arrived(stands: Any, function: Any, options: bytes, args: Any) -> tuple[Any, Any]:
+    """Decorate a function that came by value; each copy counts as the same function.
+
+    Parameters
+    ----------
+    stands, function
+        What came in place of the decorated function, and what was decorated.
+    options
+        Pickled.
+    args
+        Of the call.
+
+    Returns
+    -------
+    tuple
+        What is to be called, and with which arguments.
+    """
+    known, made = _arrived.get(id(function), (None, None))
+    if known is not function:
+        key = function.__module__, function.__qualname__, function.__code__
+        made = _decorate(pickle.loads(options), function, _sent_calls.get(key))  # noqa: S301 - as the function itself
+        if len(_arrived) >= _MOST_SENT:
+            _sent_calls.clear()
+            _arrived.clear()
+        _sent_calls[key] = made._self_call
+        _arrived[id(function)] = function, made
+    if args and function.__name__ != function.__qualname__:
+        name, kinds = function.__name__, type(args[0]).__mro__
+        if any(vars(kind).get(name) is stands for kind in kinds):  # a method
+            return made.__get__(args[0], type(args[0])), args[1:]
+    return made, args
+
+
+def is_tracked(function: Any) -> bool:
+    """Say whether a function is decorated, here or where it came from."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    # The type: a proxy would answer for what it wraps.
+    kind = type(function)
+    return kind is _Tracked or (kind is FunctionType and _SENT in vars(function))
 
 
 def _decorate(options: Options, function: Any, known: Call | None = None) -> Any:

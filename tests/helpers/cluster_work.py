@@ -19,6 +19,11 @@ def square(number: int) -> int:
 
 
 @track_process
+def times(number: int, by: int) -> int:
+    return number * by
+
+
+@track_process
 def total(numbers: list[int]) -> int:
     return sum(numbers)
 

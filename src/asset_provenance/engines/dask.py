@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from asset_provenance.engines.dask_tasks import annotating, is_annotated, key_text
 from asset_provenance.errors import UsageError
-from asset_provenance.process import describe
+from asset_provenance.process import describe, redacted
 from asset_provenance.recorder import innermost, recorder_of
 from asset_provenance.records import RECORD_VERSION
 
@@ -23,6 +24,7 @@ __all__ = ["track_client"]
 
 _LONGEST_WAIT = 10.0
 """Seconds that workers have, in the end, to send what they have recorded."""
+_SHORTEST_WAIT = 1.0
 
 _log = logging.getLogger("asset_provenance")
 
@@ -125,9 +127,10 @@ class _Session:
         client, attempts = self._client, self._attempts
         attempts.parent(self._process)
         local_assets[self._run] = attempts.find
-        client.subscribe_topic(self._topic, self._handle)
         try:
-            client.register_plugin(_make_plugin(self._asset()), name=self._plugin)
+            client.subscribe_topic(self._topic, self._handle)
+            plugin = _make_plugin(self._asset())
+            self._ask(client.register_plugin, _LONGEST_WAIT, plugin, name=self._plugin)
         except Exception as error:  # noqa: BLE001 - a worker may have been lost right now
             self._tell(f"Not all workers of the cluster could be followed: {describe(error)}")
         for name, make in (
@@ -149,19 +152,25 @@ class _Session:
             else:
                 setattr(client, name, before)
         is_connected = client.status == "running"
+        deadline = time.monotonic() + _LONGEST_WAIT
         if is_connected:
-            self._have_all()
+            self._have_all(deadline)
         else:
             self._tell("The connection to the cluster was lost; what it had not sent is missing.")
         self._attempts.finish()
         local_assets.pop(self._run, None)
         if is_connected:
             try:
-                client.unregister_worker_plugin(self._plugin)
+                # One that does not answer learns of it when it does.
+                self._ask(client.unregister_worker_plugin, _left(deadline), self._plugin)
                 client.unsubscribe_topic(self._topic)
                 client._event_handlers.pop(self._topic, None)
             except Exception as error:  # noqa: BLE001 - what there is has been recorded
                 _log.info("a worker could not be told that it is not followed: %s", describe(error))
+
+    def _ask(self, method: Callable[..., Any], seconds: float, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the client's, which by itself waits for ever for who is stopped."""
+        return self._client.sync(method, *args, callback_timeout=seconds, **kwargs)
 
     def _asset(self) -> dict[str, Any]:
         return {
@@ -174,15 +183,14 @@ class _Session:
     def _handle(self, event: tuple[float, Mapping[str, Any]]) -> None:
         message = event[1]
         if "absent" in message:
-            address = str(message["address"])
-            if address not in self._absent:
-                self._absent.add(address)
-                self._tell(
-                    f"What ran on worker {address} is not recorded: {message['absent']}; install "
-                    "the same asset-provenance there as here"
-                )
+            self._not_followed(str(message["address"]), redacted(str(message["absent"])))
         else:
             self._attempts.take(message)
+
+    def _not_followed(self, address: str, reason: str) -> None:
+        if address not in self._absent:
+            self._absent.add(address)
+            self._tell(f"What ran on worker {address} is not recorded: {reason}")
 
     def _tell(self, text: str) -> None:
         _log.warning("%s", text)
@@ -239,7 +247,7 @@ class _Session:
             for future, value in zip(futures, values, strict=True):
                 self._tag(future, value)
 
-    def _have_all(self) -> None:
+    def _have_all(self, deadline: float) -> None:
         """Wait, within limits, for what workers have recorded of tasks that are done."""
         from asset_provenance.engines.dask_worker import flush  # noqa: PLC0415 - as above
 
@@ -247,25 +255,25 @@ class _Session:
         missing: dict[str, str] = {}
         told: dict[str, int] = {}
         try:
-            found = client.sync(
-                client._run,
-                flush,
-                self._run,
-                on_error="return",
-                callback_timeout=_LONGEST_WAIT,
-            )
+            found = self._ask(client.run, _left(deadline), flush, self._run, on_error="return")
         except Exception as error:  # noqa: BLE001 - the cluster may be in any state
             missing["the cluster"] = describe(error)
             found = {}
         for address, answer in found.items():
-            if isinstance(answer, list | tuple):
-                told[answer[0]] = answer[1]
+            if answer is None:
+                self._not_followed(address, "it was not told of the asset, or has forgotten it")
+            elif isinstance(answer, dict):
+                told.update(answer)
             elif isinstance(answer, BaseException) and address not in self._absent:
                 missing[address] = describe(answer)
-        if not self._attempts.wait_for(told, _LONGEST_WAIT):
+        if not self._attempts.wait_for(told, _left(deadline)):
             missing["the cluster"] = f"it did not send all within {_LONGEST_WAIT:g} s"
         for who, why in missing.items():
             self._tell(f"Not all that {who} recorded may be here: {why}")
+
+
+def _left(deadline: float) -> float:
+    return max(round(deadline - time.monotonic(), 1), _SHORTEST_WAIT)
 
 
 def _make_plugin(asset: Mapping[str, Any]) -> Any:
@@ -283,12 +291,13 @@ def _make_plugin(asset: Mapping[str, Any]) -> Any:
 
                 if self.asset["version"] != records.RECORD_VERSION:
                     raise ImportError("another version of asset-provenance is installed there")
-            except Exception as error:  # noqa: BLE001 - whatever is wrong there
+                dask_worker.join(worker, self.asset)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong there: it must start
                 reason = f"{type(error).__name__}: {error}"
+                if isinstance(error, ImportError):
+                    reason += "; install the same asset-provenance there as here"
                 told = {"absent": reason, "address": worker.address}
                 worker.log_event(self.asset["topic"], told)
-            else:
-                dask_worker.join(worker, self.asset)
 
         def teardown(self, worker: Any) -> None:
             try:

@@ -30,6 +30,7 @@ from asset_provenance.process import ActiveProcess, Start
 from asset_provenance.recorder import Recorder, context, enter, leave, open_recorders
 from asset_provenance.records import JsonValue, ProcessRecord, to_json
 from asset_provenance.settings import load_settings
+from asset_provenance.tracking import is_tracked
 
 if TYPE_CHECKING:
     from asset_provenance.journal import Journal
@@ -79,10 +80,18 @@ def leave_asset(worker: Any, run: str) -> None:
     _watch_clients()
 
 
-def flush(run: str, dask_worker: Any = None) -> list[Any] | None:
-    """Send what is known; give the name of the sender here, and how many messages it has sent."""
+def flush(run: str, dask_worker: Any = None) -> dict[str, int] | None:
+    """Send what is known; give how many messages each sender here has sent.
+
+    Returns
+    -------
+    dict or None
+        None where nothing is known of the asset.
+    """
     asset = _joined.get(dask_worker, {}).get(run)
-    return [asset.sender.writer, asset.sender.flush()] if isinstance(asset, _Asset) else None
+    if asset is None:
+        return None
+    return {asset.sender.writer: asset.sender.flush()} if isinstance(asset, _Asset) else {}
 
 
 def _watch(worker: Any) -> None:
@@ -222,9 +231,9 @@ class _Task(ActiveProcess):
         self.given: dict[int, list[str]] = {}
         self.first: str | None = None
         spec = state.run_spec
-        function = spec[0] if isinstance(spec, tuple) else getattr(spec, "func", None)
-        # The type: a proxy would answer for what it wraps.
-        self.is_tracked = type(function).__module__ == "asset_provenance.tracking"
+        self.is_tracked = is_tracked(
+            spec[0] if isinstance(spec, tuple) else getattr(spec, "func", None)
+        )
 
     def is_given(self, key: str, value: Any) -> None:
         """Take note of another task's result that this one is given."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import ModuleType
@@ -25,6 +27,8 @@ __all__ = ["look", "watch"]
 
 _TOKEN = "_asset_provenance_join"  # noqa: S105 - the name of an attribute
 _LOKY = ("joblib.externals.loky", "loky")
+
+_log = logging.getLogger("asset_provenance")
 
 _started: WeakSet[Any] = WeakSet()
 
@@ -74,10 +78,16 @@ def _watch_pools(patches: Patches, module: ModuleType) -> None:
 def _reducing(reduce: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     @functools.wraps(reduce)
     def reduce_function(self: Any, obj: Any) -> Any:
-        found = reduce(self, obj)
         # It takes what stands for a function for the function, which would not be tracked there.
         by_value = getattr(type(obj), "_by_value", None)
-        return found if by_value is None or found is NotImplemented else by_value(obj)
+        found = reduce(self, obj)
+        if by_value is None or found is NotImplemented:
+            return found
+        try:
+            return reduce(self, by_value(obj, sys.modules[type(self).__module__].dumps))
+        except Exception:  # noqa: BLE001 - what cannot be sent costs the record, not the work
+            _log.warning("%s cannot be recorded where it is sent", obj.__name__, exc_info=True)
+            return found
 
     return reduce_function
 

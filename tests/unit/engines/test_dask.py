@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import functools
 import os
 import signal
 import subprocess
@@ -23,36 +22,12 @@ from asset_provenance.errors import UsageError
 from asset_provenance.records import ProcessStatus
 from helpers import cluster_work
 from helpers.assets import RAW, graph, make_asset, processes
+from helpers.clusters import cluster
 from helpers.records import make, named, parents
 from helpers.schema import validate_set
 
 PROJECT = Path(__file__).parents[3]
 CANARY = "canary-tok3n-9x"
-
-
-@contextlib.contextmanager
-def cluster(folder: Path, workers: int, threads: int, **environ: str) -> Iterator[Any]:
-    """Start a cluster whose workers have a folder and an environment of their own."""
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        with (
-            dask.config.set({"distributed.logging.distributed": "critical"}),
-            distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=threads,
-                processes=True,
-                dashboard_address=":0",
-                local_directory=str(folder),
-                env={"ASSET_PROVENANCE_SAVE_PATCH": "false", **environ},
-                silence_logs=logging.CRITICAL,
-            ) as running,
-            distributed.Client(running) as client,
-        ):
-            os.chdir(here)
-            yield client
-    finally:
-        os.chdir(here)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +112,17 @@ def test_a_result_that_is_handed_to_another_task_gives_an_edge_whatever_it_is(cl
     squares = {record.id for record in asset.records if record.name == "square"}
     assert set(named(asset, "total").follows) == squares
     assert sorted(graph(asset.output_dir)["total"]) == ["square", "square_1", "square_2"]
+
+
+def test_a_function_with_some_arguments_given_is_tracked_as_it_is(client: Any) -> None:
+    with make() as asset, track_client(client):
+        doubled = functools.partial(cluster_work.times, by=2)
+        numbers = client.map(doubled, range(3), pure=False)
+        total = client.submit(functools.partial(cluster_work.total), numbers, pure=False)
+        assert total.result() == 6
+    (first, second, third) = [record for record in asset.records if record.name == "times"]
+    assert first.parameters == {"number": 0, "by": 2}
+    assert set(named(asset, "total").follows) == {first.id, second.id, third.id}
 
 
 def test_a_result_inside_others_gives_an_edge_and_one_that_was_filtered_none(client: Any) -> None:
@@ -349,34 +335,6 @@ def test_a_cluster_of_threads_of_this_program_records_as_threads_do() -> None:
             with track_process("outside"):
                 assert client.submit(cluster_work.outer, 3, pure=False).result() == 10
     assert parents(asset) == {"outside": None, "outer": "outside", "square": "outer"}
-
-
-def test_a_worker_without_the_package_does_its_work_and_is_told_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    hidden = tmp_path / "hidden" / "asset_provenance"
-    hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("raise ImportError('not installed here')\n")
-    with distributed.LocalCluster(
-        n_workers=0, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
-    ) as running:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli.dask_worker", running.scheduler_address,
-             "--no-nanny", "--nthreads", "1", "--no-dashboard"],
-            env={**os.environ, "PYTHONPATH": f"{hidden.parent}:{os.environ.get('PYTHONPATH', '')}"},
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            with distributed.Client(running) as client:
-                client.wait_for_workers(1, timeout=30)
-                with make() as asset, track_client(client):
-                    assert client.submit(sum, [1, 2]).result() == 3
-        finally:
-            worker.terminate()
-            worker.wait()
-    assert asset.records == ()
-    (told,) = [record.message for record in caplog.records if "not recorded" in record.message]
-    assert "not installed here; install the same asset-provenance there as here" in told
 
 
 def test_the_example_runs_and_its_graph_says_what_was_done(tmp_path: Path) -> None:
