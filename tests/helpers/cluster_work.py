@@ -118,6 +118,22 @@ def where() -> tuple[int, str]:
     return os.getpid(), os.getcwd()
 
 
+class Counter:
+    """Is used as an actor, which lives on one worker."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @track_process
+    def add(self, number: int) -> int:
+        self.count += square(number)
+        return self.count
+
+    @track_process
+    async def read(self) -> int:
+        return self.count
+
+
 def submit_more(number: int) -> int:
     from distributed import worker_client
 

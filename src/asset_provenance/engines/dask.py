@@ -37,7 +37,8 @@ def track_client(client: Any) -> _TrackedClient:
     it ran here: inside the process that submitted it, with the data assets it read on the worker,
     and with an edge wherever Dask handed one task's result to another. The records come over the
     cluster's own connections; no folder need be shared. Workers that join later are included. What
-    the cluster runs again is one process, with the lost attempt in its notes.
+    the cluster runs again is one process, with the lost attempt in its notes. What the methods of an
+    actor do belongs to the process that made it.
 
     Have the results before the block ends: what still runs then is interrupted in the record.
     Without an open asset it does nothing, as tracked functions do.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -75,7 +75,7 @@ def leave_asset(worker: Any, run: str) -> None:
     if asset is not None:
         asset.close()
     if not runs:
-        vars(worker).pop("execute", None)
+        _unwatch(worker)
         _joined.pop(worker, None)
     _watch_clients()
 
@@ -97,30 +97,51 @@ def flush(run: str, dask_worker: Any = None) -> dict[str, int] | None:
 def _watch(worker: Any) -> None:
     """Have each task run inside the process that it belongs to."""
     original = worker.execute
+    call_actor = worker.handlers["actor_execute"]
 
     @functools.wraps(original)
     async def execute(key: Any, **options: Any) -> Any:
-        task = _begin_task(worker, key)
-        if task is None:
-            return await original(key, **options)
-        token = enter(task)  # its thread is given a copy of this context
-        try:
-            event = await original(key, **options)
-        finally:
-            leave(token)
-        if isinstance(task, _Task):
-            _guarded(task.done, getattr(event, "value", _MISSING))
-        return event
+        return await _inside(_begin_task(worker, key), original(key, **options))
+
+    @functools.wraps(call_actor)
+    async def actor_execute(actor: Any = None, **options: Any) -> Any:
+        task = _begin_task(worker, actor, is_call_of_actor=True)
+        return await _inside(task, call_actor(actor=actor, **options))
 
     worker.execute = execute
+    worker.handlers["actor_execute"] = actor_execute
 
 
-def _begin_task(worker: Any, key: Any) -> ActiveProcess | None:
+def _unwatch(worker: Any) -> None:
+    if vars(worker).pop("execute", None) is not None:
+        worker.handlers["actor_execute"] = worker.actor_execute
+
+
+async def _inside(task: ActiveProcess | None, work: Awaitable[Any]) -> Any:
+    """Wait for what Dask does for a task, inside the process that the task belongs to."""
+    if task is None:
+        return await work
+    token = enter(task)  # its thread is given a copy of this context
+    try:
+        event = await work
+    finally:
+        leave(token)
+    if isinstance(task, _Task):
+        _guarded(task.done, getattr(event, "value", _MISSING))
+    return event
+
+
+def _begin_task(worker: Any, key: Any, *, is_call_of_actor: bool = False) -> ActiveProcess | None:
     def begin() -> ActiveProcess | None:
         state = worker.state.tasks[key]
         facts = task_facts(state.annotations)
         asset = _joined.get(worker, {}).get(str(facts.get("run")))
-        return None if asset is None else cast("ActiveProcess", asset.begin(state, facts))
+        if asset is None:
+            return None
+        if is_call_of_actor:
+            # Each is a call of its own; the cluster runs none of them again.
+            facts = {**facts, "submission": f"{facts['submission']}/{os.urandom(6).hex()}"}
+        return cast("ActiveProcess", asset.begin(state, facts))
 
     return cast("ActiveProcess | None", _guarded(begin))
 
