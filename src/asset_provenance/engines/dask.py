@@ -37,8 +37,8 @@ def track_client(client: Any) -> _TrackedClient:
     it ran here: inside the process that submitted it, with the data assets it read on the worker,
     and with an edge wherever Dask handed one task's result to another. The records come over the
     cluster's own connections; no folder need be shared. Workers that join later are included. What
-    the cluster runs again is one process, with the lost attempt in its notes. What the methods of an
-    actor do belongs to the process that made it.
+    the cluster runs again is one process, with the lost attempt in its notes. The methods of
+    an actor belong to the process that made it.
 
     Have the results before the block ends: what still runs then is interrupted in the record.
     Without an open asset it does nothing, as tracked functions do.
@@ -186,7 +186,7 @@ class _Session:
         if "absent" in message:
             self._not_followed(str(message["address"]), redacted(str(message["absent"])))
         else:
-            self._attempts.take(message)
+            self._attempts.inbox.take(message)
 
     def _not_followed(self, address: str, reason: str) -> None:
         if address not in self._absent:
@@ -267,7 +267,7 @@ class _Session:
                 told.update(answer)
             elif isinstance(answer, BaseException) and address not in self._absent:
                 missing[address] = describe(answer)
-        if not self._attempts.wait_for(told, _left(deadline)):
+        if not self._attempts.inbox.wait_for(told, _left(deadline)):
             missing["the cluster"] = f"it did not send all within {_LONGEST_WAIT:g} s"
         for who, why in missing.items():
             self._tell(f"Not all that {who} recorded may be here: {why}")

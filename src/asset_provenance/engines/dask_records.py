@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 from asset_provenance.capture.code import Patch
 from asset_provenance.capture.files import Access
 from asset_provenance.capture.inputs import ResolvedInput
+from asset_provenance.engines.dask_inbox import Inbox
 from asset_provenance.engines.dask_tasks import result_of
 from asset_provenance.errors import UsageError
 from asset_provenance.process import ActiveProcess, Outcome, Start
@@ -68,7 +68,7 @@ class _Attempt:
 
 
 class Attempts:
-    """Takes what workers send, and records each call once.
+    """Makes records of what comes to its ``inbox``, one of each call.
 
     Parameters
     ----------
@@ -84,12 +84,10 @@ class Attempts:
         self._processes: dict[str, ActiveProcess] = {}
         self._results: dict[str, dict[int, tuple[str, ...]]] = {}
         self._given: dict[str, tuple[str, ...]] = {}
-        self._next: dict[str, int] = {}
-        self._early: dict[str, dict[int, Mapping[str, Any]]] = {}
         self._again: dict[str, int] = {}
         self._repeats: set[object] = set()
         self._counted: deque[str] = deque()
-        self._changed = threading.Condition(threading.RLock())
+        self.inbox = Inbox(self._take)
 
     def parent(self, process: ActiveProcess) -> None:
         """Take note of a process inside which tasks are submitted."""
@@ -106,37 +104,14 @@ class Attempts:
 
     def results(self, key: str) -> list[tuple[int, str]]:
         """Say what in the result of a task came from whom, as :meth:`Flows.tags` does."""
-        with self._changed:
+        with self.inbox.lock:
             found = self._results.get(key, {})
             return [(place, ids[-1]) for place, ids in found.items() if ids]
 
-    def take(self, message: Mapping[str, Any]) -> None:
-        """Take a message of a worker; those of one worker count in the order they were sent."""
-        with self._changed:
-            writer = message["writer"]
-            early = self._early.setdefault(writer, {})
-            early[message["number"]] = message
-            number = self._next.get(writer, 0)
-            while number in early:
-                self._take(early.pop(number))
-                number += 1
-            self._next[writer] = number
-            self._changed.notify_all()
-
-    def wait_for(self, told: Mapping[str, int], timeout: float) -> bool:
-        """Wait until so many messages of each worker have come; say whether they have."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: all(self._next.get(one, 0) >= number for one, number in told.items()),
-                timeout,
-            )
-
     def finish(self) -> None:
         """Take what came out of order, and end what was begun and has not ended."""
-        with self._changed:
-            for early in self._early.values():
-                for number in sorted(early):
-                    self._take(early.pop(number))
+        with self.inbox.lock:
+            self.inbox.take_rest()
             begun: dict[str, int] = {}
             with self._recorder.lock:
                 self._finish_calls(begun)
