@@ -103,6 +103,12 @@ def die_once(marker: str) -> str:
 
 
 @track_process
+def die() -> None:
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@track_process
 def slow(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

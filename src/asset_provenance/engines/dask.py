@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -154,11 +154,12 @@ class _Session:
                 setattr(client, name, before)
         is_connected = client.status == "running"
         deadline = time.monotonic() + _LONGEST_WAIT
+        workers = None
         if is_connected:
-            self._have_all(deadline)
+            workers = self._have_all(deadline)
         else:
             self._tell("The connection to the cluster was lost; what it had not sent is missing.")
-        self._attempts.finish()
+        self._attempts.finish(workers)
         local_assets.pop(self._run, None)
         if is_connected:
             try:
@@ -248,8 +249,14 @@ class _Session:
             for future, value in zip(futures, values, strict=True):
                 self._tag(future, value)
 
-    def _have_all(self, deadline: float) -> None:
-        """Wait, within limits, for what workers have recorded of tasks that are done."""
+    def _have_all(self, deadline: float) -> Collection[str] | None:
+        """Wait, within limits, for what workers have recorded of tasks that are done.
+
+        Returns
+        -------
+        collection or None
+            The workers that are there; None if they could not be asked.
+        """
         from asset_provenance.engines.dask_worker import flush  # noqa: PLC0415 - as above
 
         client = self._client
@@ -271,6 +278,7 @@ class _Session:
             missing["the cluster"] = f"it did not send all within {_LONGEST_WAIT:g} s"
         for who, why in missing.items():
             self._tell(f"Not all that {who} recorded may be here: {why}")
+        return None if "the cluster" in missing else found
 
 
 def _left(deadline: float) -> float:

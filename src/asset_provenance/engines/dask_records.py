@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -108,17 +108,23 @@ class Attempts:
             found = self._results.get(key, {})
             return [(place, ids[-1]) for place, ids in found.items() if ids]
 
-    def finish(self) -> None:
-        """Take what came out of order, and end what was begun and has not ended."""
+    def finish(self, workers: Collection[str] | None) -> None:
+        """Take what came out of order, and end what was begun and has not ended.
+
+        Parameters
+        ----------
+        workers
+            The addresses of those that are there; None if nobody can say.
+        """
         with self.inbox.lock:
             self.inbox.take_rest()
             begun: dict[str, int] = {}
             with self._recorder.lock:
-                self._finish_calls(begun)
+                self._finish_calls(begun, workers)
                 self._note_repeats(begun)
                 self._end_repeats()
 
-    def _finish_calls(self, begun: dict[str, int]) -> None:
+    def _finish_calls(self, begun: dict[str, int], workers: Collection[str] | None) -> None:
         for call in self._calls.values():
             if call.repeat is not None:
                 if call.failed is not None:
@@ -128,7 +134,10 @@ class Attempts:
                     begun[name] = begun.get(name, 0) + 1
             elif call.ended is None:
                 self._note(call, call.notes)
-                self._end_elsewhere(call.process, _LEFT)
+                is_lost = workers is not None and call.address not in workers
+                lost = f"Worker {call.address}, on which it ran, was lost."
+                how = Outcome(ProcessStatus.INTERRUPTED, note=lost) if is_lost else _LEFT
+                self._end_elsewhere(call.process, how)
 
     def _end_repeats(self) -> None:
         recorder = self._recorder

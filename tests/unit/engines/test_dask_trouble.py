@@ -201,6 +201,20 @@ def test_a_worker_that_stands_still_does_not_keep_the_asset_open(
     assert "Not all workers of the cluster could be followed: " in "".join(messages(caplog))
 
 
+def test_a_call_that_is_lost_with_its_worker_for_good_says_so(
+    monkeypatch: pytest.MonkeyPatch, client: Any
+) -> None:
+    monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)
+    (address,) = client.nthreads()
+    with make() as asset, track_client(client):
+        with pytest.raises(distributed.KilledWorker):
+            client.submit(cluster_work.die, pure=False).result(timeout=60)
+    client.wait_for_workers(1, timeout=60)
+    record = named(asset, "die")
+    assert record.status is ProcessStatus.INTERRUPTED
+    assert record.notes == (f"Worker {address}, on which it ran, was lost.",)
+
+
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
 def test_a_scheduler_that_is_lost_does_not_keep_the_asset_open(
     how: signal.Signals,
