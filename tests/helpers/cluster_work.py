@@ -109,6 +109,14 @@ def die() -> None:
 
 
 @track_process
+def wait_for_release(begun: str, released: str) -> str:
+    Path(begun).touch()
+    while not os.path.exists(released):
+        time.sleep(0.01)
+    return "released"
+
+
+@track_process
 def slow(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

@@ -230,7 +230,9 @@ def test_a_scheduler_that_is_lost_does_not_keep_the_asset_open(
             with track_client(client):
                 assert client.submit(cluster_work.square, 3, pure=False).result(timeout=60) == 9
                 begun = client.submit(cluster_work.slow, 60, pure=False)
-                time.sleep(0.5)  # what it has begun is on its way
+                (topic,) = [name for name in client._event_handlers if name.startswith("asset-")]
+                while "slow" not in repr(client.get_events(topic)):
+                    time.sleep(0.05)
                 running.send_signal(how)
                 waking.start()
             assert waking.is_alive()
