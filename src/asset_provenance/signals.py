@@ -79,11 +79,34 @@ def _on_signal(number: int, frame: FrameType | None) -> Any:
     return None
 
 
+class _Forking(threading.local):
+    mask: set[int] | None = None
+
+
+_forking = _Forking()
+
+
+def _before_fork() -> None:
+    # A child that gets the signal before it has forgotten what is its parent's would not end:
+    # Python drops what came before a handler was taken away.
+    if _watched:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+
+def _after_fork() -> None:
+    mask, _forking.mask = _forking.mask, None
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _after_fork_in_child() -> None:
     # Pools end their workers with SIGTERM; the record is the parent's to complete.
     _restore()
     _watched.clear()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+    )

@@ -87,6 +87,23 @@ def test_a_pool_of_four_of_which_one_is_killed_breaks_as_it_does_without_us() ->
             assert found[number].status == "completed"
 
 
+def test_a_child_that_is_terminated_as_soon_as_it_is_forked_ends_as_without_us() -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with make():
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                time.sleep(20)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+        ended = subprocess.run(
+            ["grep", "SigBlk", "/proc/self/status"], capture_output=True, check=True
+        )
+        assert int(ended.stdout.split()[1], 16) == sum(1 << number - 1 for number in mask)
+
+
 def test_a_worker_without_memory_fails_and_says_so() -> None:
     with make() as asset, ProcessPoolExecutor(1) as pool, pytest.raises(MemoryError):
         pool.submit(workers.need_memory, 1).result()
