@@ -159,16 +159,19 @@ class _Session:
             workers = self._have_all(deadline)
         else:
             self._tell("The connection to the cluster was lost; what it had not sent is missing.")
+        handlers = client._event_handlers
+        handlers[self._topic] = lambda _event: None  # for what comes late
         self._attempts.finish(workers)
         local_assets.pop(self._run, None)
         if is_connected:
             try:
+                # First: workers that let go send what they have.
+                client.unsubscribe_topic(self._topic)
                 # One that does not answer learns of it when it does.
                 self._ask(client.unregister_worker_plugin, _left(deadline), self._plugin)
-                client.unsubscribe_topic(self._topic)
-                client._event_handlers.pop(self._topic, None)
             except Exception as error:  # noqa: BLE001 - what there is has been recorded
                 _log.info("a worker could not be told that it is not followed: %s", describe(error))
+        handlers.pop(self._topic, None)
 
     def _ask(self, method: Callable[..., Any], seconds: float, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the client's, which by itself waits for ever for who is stopped."""

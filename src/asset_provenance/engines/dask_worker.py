@@ -90,7 +90,8 @@ def flush(run: str, dask_worker: Any = None) -> dict[str, int] | None:
     """
     asset = _joined.get(dask_worker, {}).get(run)
     if asset is None:
-        return None
+        # One that closes has sent what it had, and let go of it.
+        return None if dask_worker.status.name in ("running", "paused") else {}
     return {asset.sender.writer: asset.sender.flush()} if isinstance(asset, _Asset) else {}
 
 

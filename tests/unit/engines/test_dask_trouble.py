@@ -174,6 +174,20 @@ def test_a_worker_that_was_not_told_of_the_asset_is_told_of(
     assert told.endswith("it was not told of the asset, or has forgotten it")
 
 
+def test_a_worker_that_leaves_in_order_is_no_reason_to_warn(
+    caplog: pytest.LogCaptureFixture, client: Any
+) -> None:
+    with program("worker", client.scheduler.address, *QUICK, "--name", "other"):
+        client.wait_for_workers(2, timeout=60)
+        with make() as asset, track_client(client):
+            future = client.submit(cluster_work.square, 3, pure=False, workers="other")
+            assert future.result(timeout=60) == 9
+            (address,) = client.who_has(future)[future.key]
+            client.retire_workers([address])
+    assert named(asset, "square").status is ProcessStatus.COMPLETED
+    assert not [text for text in messages(caplog) if "recorded" in text]
+
+
 def test_a_worker_that_stands_still_does_not_keep_the_asset_open(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, client: Any
 ) -> None:
