@@ -7,6 +7,7 @@ machine do not count.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import statistics
 import tempfile
@@ -105,11 +106,13 @@ def microseconds(statement: str, **names: object) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        inputs = make_files(Path("data/ecephys_1_2026-01-01_00-00-00"))
+        asset = Path("data/ecephys_1_2026-01-01_00-00-00")
+        inputs = make_files(asset)
+        (asset / "data_description.json").write_text(json.dumps({"name": asset.name}))
         Path("results").mkdir()
         outputs = [f"results/{number}.bin" for number in range(FILES)]
         elsewhere = make_files(Path("elsewhere"))
-        hdf5 = make_hdf5_files(Path("data/ecephys_1_2026-01-01_00-00-00"))
+        hdf5 = make_hdf5_files(asset)
         print(f"{FILES} small files, CPU seconds        without  inside an asset   times")
         for name, work, paths in (
             ("read below the data root", read_all, inputs),

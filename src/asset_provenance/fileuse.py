@@ -110,6 +110,7 @@ class FileUse:
         self.roots = tuple(dict.fromkeys((output_dir, os.path.realpath(output_dir))))
         """The output folder, by each way that leads to it."""
         self._places: dict[str, tuple[int, str, str]] = {}
+        self._reals: dict[str, str] = {}
         self._changes = 0
         """How often a link or a folder was made to be another."""
         self._writers: dict[str, tuple[str, ...]] = {}
@@ -290,6 +291,7 @@ class FileUse:
         if place is None:
             if len(self._places) > _MOST_FOLDERS:
                 self._places.clear()
+                self._reals.clear()
             with unobserved():
                 place = self._places[folder] = self._find_place(folder)
         return place
@@ -297,6 +299,7 @@ class FileUse:
     def look_again(self) -> None:
         """Look anew where folders are: one more of them may be an asset."""
         self._places.clear()
+        self._reals.clear()
         look_again()
 
     def _folders_changed(self) -> None:
@@ -309,17 +312,23 @@ class FileUse:
             files.known_folders.clear()
             files.known_since = self._changes
 
+    def _real(self, folder: str) -> str:
+        """Give a folder without links; most are beside others, and need one question only."""
+        parent, _, name = folder.rpartition("/")
+        if not name or not parent or os.path.islink(folder):  # noqa: PTH114
+            return os.path.realpath(folder)
+        real = self._reals.get(parent)
+        if real is None:
+            real = self._reals[parent] = os.path.realpath(parent)
+        return f"{real}/{name}"
+
     def _find_place(self, folder: str) -> tuple[int, str, str]:
         """Give what kind of folder it is, its path below the output folder, and without links."""
-        parent, _, name = folder.rpartition("/")
-        around = self._places.get(parent)
-        if around is not None and around[2] and not os.path.islink(folder):  # noqa: PTH114
-            real = f"{around[2]}/{name}"
-        else:
-            real = os.path.realpath(folder)
+        real = self._real(folder)
+        roots = self._resolver.roots()
         # What a link in the output folder leads to comes first: another result, or an input.
-        for path in (real, folder):
-            root, inputs = root_of(path, self.roots), root_of(path, self._resolver.roots())
+        for path in dict.fromkeys((real, folder)):
+            root, inputs = root_of(path, self.roots), root_of(path, roots)
             if root is not None and (inputs is None or len(root) >= len(inputs)):
                 inside = path[len(root) + 1 :]
                 is_ours = inside.split("/")[0] == JOURNAL_FOLDER
@@ -360,7 +369,7 @@ def _holds_links(folder: str) -> bool:
             found = list(islice(entries, _MOST_ENTRIES))
     except OSError:
         return False
-    return len(found) == _MOST_ENTRIES or any(entry.is_symlink() for entry in found)
+    return len(found) == _MOST_ENTRIES or any(map(os.DirEntry.is_symlink, found))
 
 
 def _link_target(path: str) -> str | None:

@@ -241,16 +241,9 @@ def _opening(original: Any) -> Any:
     ) -> Any:
         if _WARNS and encoding is None and type(mode) is str and "b" not in mode:
             encoding = io.text_encoding(None)  # of the line that opens: C would warn of this one
-        if type(file) is int or opener is not None:  # who opened it, was told of it by its path
-            return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        if type(mode) is str and "+" in mode and "r" in mode:
-            before = state(file)
-            opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            saw(file, Access.READ, before)
-            return opened
-        opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
         # Programs read many files of few folders, and this is on the way of every one of them.
-        if mode == "r" or mode == "rb":  # noqa: PLR1714 - a tuple takes longer
+        if (mode == "rb" or mode == "r") and opener is None and type(file) is not int:  # noqa: PLR1714 - a tuple takes longer
+            opened = original(file, mode, buffering, encoding, errors, newline, closefd)
             text = file if type(file) is str else _text(file)
             folder = text.rpartition("/")[0]
             here = _Told.here()
@@ -258,8 +251,13 @@ def _opening(original: Any) -> Any:
                 if len(passed) > _MOST_PASSED:
                     passed.clear()
                 passed[folder] = here
-        else:
-            saw(file, _by_mode(mode))
+            return opened
+        is_told = type(file) is not int and opener is None  # else who opened it is told of it
+        may_change = is_told and type(mode) is str and "+" in mode and "r" in mode
+        before = state(file) if may_change else None
+        opened = original(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        if is_told:
+            saw(file, Access.READ if may_change else _by_mode(mode), before)
         return opened
 
     return open
