@@ -151,11 +151,13 @@ def _join(facts: dict[str, Any], run_folder: Path) -> Recorder | None:
     resolver = InputResolver(data_root, output_dir)
     for folder in facts["outside"]:
         resolver.know(Path(folder))
+    identifier = CodeIdentifier(**facts["code"])
+    identifier.is_quiet = True  # there may be many of us: who closes the asset tells it, once
     recorder = Recorder(
         output_dir=output_dir,
         data_root=data_root,
         resolver=resolver,
-        identifier=CodeIdentifier(**facts["code"]),
+        identifier=identifier,
         journal=journal,
         max_repeats=facts["max_repeats"],
         block=None,

@@ -349,11 +349,14 @@ class Recorder:
             return
         # Only where there were workers.
         from asset_provenance import folding, workers  # noqa: PLC0415
+        from asset_provenance.capture.code import tell_unreachable  # noqa: PLC0415
 
         written = [workers.read(path) for path in paths]
         theirs = {name: folder for one in written for name, folder in one.folders.items()}
         self._folders = theirs | self._folders
         found = workers.records_of(written, self.journal.exits, memory_was_short=self._was_short())
+        for code in dict.fromkeys(one.code.url for one in found if one.code is not None):
+            tell_unreachable(code)
         began, known = self.block._monotonic, self.block._record.start_date_time
 
         def resources(one: ProcessRecord) -> ProcessRecord:
@@ -438,6 +441,7 @@ class Recorder:
         self.files.found = []
         self.journal.continue_as_new_writer()
         self.usage = None  # its parent looks at what it uses, too
+        self.identifier.is_quiet = True  # and tells what there is to tell of the code
         self._records = []
         self.is_begun_here = False
         self._repeats = {}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import Distribution
 
-__all__ = ["CodeIdentifier", "Patch"]
+__all__ = ["CodeIdentifier", "Patch", "tell_unreachable"]
 
 _logger = logging.getLogger("asset_provenance")
 
@@ -99,6 +99,8 @@ class CodeIdentifier:
             "save_patch": save_patch,
         }
         """What another process of the operating system needs to find code likewise."""
+        self.is_quiet = False
+        """Whether it leaves it to others to tell that code cannot be reached."""
         self._git = Git(save_patch=save_patch, timeout=timeout)
         self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
@@ -251,15 +253,21 @@ class CodeIdentifier:
         commit = given or commit
         if url.startswith("file://"):
             notes.append("the URL is a folder of one machine: others cannot reach it")
-            if url not in _warned:
-                _warned.add(url)
-                _logger.warning(
-                    "others cannot reach the code in %s; push it to a remote that they can "
-                    "reach, or give its URL: ASSET_PROVENANCE_CODE_URL=https://...",
-                    url,
-                )
+            if not self.is_quiet:
+                tell_unreachable(url)
         return dataclasses.replace(
             record, url=url, version=version, commit_hash=commit, notes=tuple(notes)
+        )
+
+
+def tell_unreachable(url: str) -> None:
+    """Warn of code that is in a folder of one machine; nothing for other code."""
+    if url.startswith("file://") and url not in _warned:
+        _warned.add(url)
+        _logger.warning(
+            "others cannot reach the code in %s; push it to a remote that they can reach, or give "
+            "its URL: ASSET_PROVENANCE_CODE_URL=https://...",
+            url,
         )
 
 

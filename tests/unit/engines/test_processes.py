@@ -446,6 +446,24 @@ def test_children_forked_while_threads_record_neither_hang_nor_lose_anything() -
     assert len(named(asset, "count")) == 101
 
 
+def test_that_code_cannot_be_reached_is_told_once_whoever_ran_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "elsewhere/script.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from asset_provenance import track_process\nwith track_process('a'):\n    pass\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    with make() as asset:
+        for _ in range(3):
+            subprocess.run([sys.executable, str(script)], check=True, env=environment)
+    assert len(named(asset, "a")) == 3
+    told = [text for text in caplog.messages if f"in {script.parent.as_uri()};" in text]
+    assert len(told) == 1
+    assert "others cannot reach the code" not in capfd.readouterr().err
+
+
 def test_a_token_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     from asset_provenance import joining
 
