@@ -79,6 +79,7 @@ def assemble(
     given: Sequence[Mapping[str, Any]],
     folders: Mapping[str, Path],
     patches: Mapping[str, bytes],
+    read_outside: Iterable[str] | None = None,
 ) -> AssembledSet:
     """Turn the records of a run into the asset's files.
 
@@ -98,6 +99,8 @@ def assemble(
         Where inputs were found, by name.
     patches
         Uncommitted changes of the code that ran, by commit.
+    read_outside
+        Folders outside the data root in which files were read; None if that is not known.
 
     Returns
     -------
@@ -116,7 +119,8 @@ def assemble(
         written = _written(plan, block, records, late, is_block=is_block)
         run = _run(plan, plan.given, block, records, [], is_block=is_block)
         return _fragment(plan, written, run, given, stage_files(plan, [], used, folders))
-    inputs, facts = inputs_and_facts(plan, [*used, *given_refs(given)], late, folders)
+    all_used = [*used, *given_refs(given)]
+    inputs, facts = inputs_and_facts(plan, all_used, late, folders, read_outside)
     # A script may give back what its inputs handed on: that is neither its use nor its outputs.
     new = not_inherited(given, inputs)
     stages = stage_files(plan, inputs, used, folders)

@@ -117,6 +117,8 @@ class FileUse:
         self.lock = threading.RLock()
         self.found: list[ResolvedInput] = []
         """Inputs that were seen since the list was last taken."""
+        self.read_outside: dict[str, None] = {}
+        """Folders in which files were read that belong to nothing here; only so many."""
 
     def saw(self, process: Process, path: str, access: int, before: State | None) -> bool:
         """Take note of a file that a process opened, wrote or removed.
@@ -139,7 +141,7 @@ class FileUse:
             return False
         kind, inside, real = self._place(folder)
         if kind == _OUTSIDE:
-            return access == Access.READ
+            return self._saw_outside(real, access)
         if kind == _LINKS:
             target = _link_target(path)
             if target is None:
@@ -162,6 +164,11 @@ class FileUse:
                         files.inside.setdefault(found.ref.identity, {})
                     return _is_told(files, found, path)
         return False
+
+    def _saw_outside(self, folder: str, access: int) -> bool:
+        if access == Access.READ and len(self.read_outside) < _MOST_FOLDERS:
+            self.read_outside[folder] = None
+        return access == Access.READ
 
     def _saw_below_output(
         self, process: Process, inside: str, path: str, access: int, before: State | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -85,6 +85,7 @@ def recover(
     *,
     facts: Mapping[str, Any] | None = None,
     base_name: str | None = None,
+    inputs: Sequence[str] = (),
     accept_failed: bool = False,
     overwrite: bool = False,
 ) -> Recovery:
@@ -99,6 +100,8 @@ def recover(
         them is as it was given to the run, else from environment and toml files.
     base_name
         As in :class:`DerivedAsset`, in place of the run's own.
+    inputs
+        Primary inputs, in place of those that the record has.
     accept_failed
         Write the files and remove the run's record. Otherwise nothing is changed.
     overwrite
@@ -118,12 +121,12 @@ def recover(
     if run.refusal is not None:
         raise StorageError(f"the run {run.id} cannot be recovered: {run.refusal}")
     if not accept_failed:
-        return _made(run, facts or {}, base_name, overwrite=overwrite)
+        return _made(run, facts or {}, base_name, inputs, overwrite=overwrite)
     own = OutputFolder(run.output_dir)
     try:
         if not all(place.exists() for place in run.places):
             raise StorageError(f"the run {run.id} is not there any more; look again what is")
-        recovery = _made(run, facts or {}, base_name, overwrite=overwrite)
+        recovery = _made(run, facts or {}, base_name, inputs, overwrite=overwrite)
         if recovery.assembled is None or recovery.problems:
             return recovery
         # Staged on the file system of the output folder, wherever the record is.
@@ -137,22 +140,32 @@ def recover(
 
 
 def _made(
-    run: DeadRun, facts: Mapping[str, Any], base_name: str | None, *, overwrite: bool
+    run: DeadRun,
+    facts: Mapping[str, Any],
+    base_name: str | None,
+    inputs: Sequence[str],
+    *,
+    overwrite: bool,
 ) -> Recovery:
     if run.asset is None or run.block is None:
         raise StorageError(f"nothing is known of the run {run.id}")
     plan = _plan(run, run.asset, facts, base_name)
     try:
-        return _assembled(run, run.asset, run.block, plan, overwrite=overwrite)
+        folders = _input_folders(plan, run)
+        _prepare(plan, run.asset, folders, inputs)
+        return _assembled(run, run.block, plan, folders, overwrite=overwrite)
     finally:
         plan.close()
 
 
 def _assembled(
-    run: DeadRun, asset: AssetRecord, block: ProcessRecord, plan: Plan, *, overwrite: bool
+    run: DeadRun,
+    block: ProcessRecord,
+    plan: Plan,
+    folders: Mapping[str, Path],
+    *,
+    overwrite: bool,
 ) -> Recovery:
-    folders = _input_folders(plan, run)
-    _prepare(plan, asset, folders)
     if plan.problems:
         return Recovery(problems=tuple(plan.problems), advice=plan.advice)
     patches: dict[str, bytes] = {}
@@ -224,13 +237,15 @@ def _input_folders(plan: Plan, run: DeadRun) -> dict[str, Path]:
     return found
 
 
-def _prepare(plan: Plan, asset: AssetRecord, folders: Mapping[str, Path]) -> None:
+def _prepare(
+    plan: Plan, asset: AssetRecord, folders: Mapping[str, Path], inputs: Sequence[str]
+) -> None:
     def given(ref: InputRef) -> object:
         is_plain = ref.url is None and not ref.assets
         return folders.get(ref.name or "", ref) if is_plain else ref
 
-    inputs = None if asset.inputs is None else [given(ref) for ref in asset.inputs]
-    preflight.prepare(plan, inputs=inputs, reference_inputs=asset.reference_inputs)
+    recorded = None if asset.inputs is None else [given(ref) for ref in asset.inputs]
+    preflight.prepare(plan, inputs=inputs or recorded, reference_inputs=asset.reference_inputs)
 
 
 def _in_the_way(run: DeadRun, plan: Plan) -> Iterable[str]:

@@ -305,6 +305,7 @@ class Run:
                 given=[*self._given_processes, *self.journal.given_to_other_writers()],
                 folders=self.recorder.folders,
                 patches=self.journal.patches() | self.recorder.patches,
+                read_outside=self.recorder.files.read_outside,
             )
             self.name = assembled.name
             assembly.write(

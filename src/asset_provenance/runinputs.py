@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asset_provenance.assetrefs import asset_ref
+from asset_provenance.capture.inputs import InputResolver
 from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import description, inheritance
 from asset_provenance.metadata.given import given_inputs
@@ -52,8 +53,26 @@ def inputs_and_facts(
     used: Sequence[InputRef],
     late_inputs: Sequence[InputRef],
     folders: Mapping[str, Path],
+    read_outside: Iterable[str] | None,
 ) -> tuple[list[InputAsset], description.Facts]:
-    """Give the primary inputs, and the facts that follow from them and from what was given."""
+    """Give the primary inputs, and the facts that follow from them and from what was given.
+
+    Parameters
+    ----------
+    plan
+        As it was prepared.
+    used, late_inputs
+        What the run used, and inputs that were added while it ran.
+    folders
+        Where inputs were found, by name.
+    read_outside
+        Folders outside the data root in which files were read; None if that is not known.
+
+    Raises
+    ------
+    AssemblyError
+        If facts are missing, or an input's metadata cannot be read.
+    """
     if plan.catalog is not None:
         plan.catalog.renew_limit()
     added = _added_inputs(plan, used, late_inputs, folders)
@@ -70,7 +89,43 @@ def inputs_and_facts(
             "; ".join(judgement.problems),
         )
         return [*early, *added], by_folders.facts
-    raise AssemblyError("the metadata lack facts:", judgement.problems)
+    cause = [] if inputs or plan.inputs is not None else [_why_none(plan, used, read_outside)]
+    raise AssemblyError("the metadata lack facts:", [*cause, *judgement.problems])
+
+
+def _why_none(plan: Plan, used: Sequence[InputRef], read_outside: Iterable[str] | None) -> str:
+    """Say why there is no input, which is why facts are missing."""
+    names = ", ".join(dict.fromkeys(ref.identity for ref in used))
+    if names:
+        return f"no input asset was seen that hands on facts, only {names}; give inputs=..."
+    if read_outside is None:
+        return (
+            f"no input asset is known: the record tells of nothing below {plan.data_root} that was "
+            "read, and of a run that was killed it may lack the last second; give inputs=..."
+        )
+    said = (
+        f"no input asset was seen: nothing below {plan.data_root} was read; give inputs=... or "
+        "data_root=..."
+    )
+    elsewhere = _assets_around(read_outside)
+    if elsewhere:
+        said += f" (what was read lies in {' and '.join(elsewhere)}, outside of it)"
+    return said
+
+
+def _assets_around(folders: Iterable[str]) -> list[str]:
+    """Give the described assets that folders are, or lie in."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for start in folders:
+        folder = start
+        while folder and folder not in seen:
+            seen.add(folder)
+            if InputResolver.is_described(folder):
+                found.append(folder)
+                break
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _added_inputs(

@@ -267,6 +267,27 @@ def test_what_was_read_and_not_declared_is_recorded_and_told(
     assert f"asset {ATLAS} was used, but is neither among the inputs" in caplog.text
 
 
+def test_that_no_input_was_seen_is_told_first_and_where_files_were_read_instead(
+    data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = make_asset(Path("elsewhere").absolute())
+    with asset():
+        pass
+    with asset(overwrite=True):
+        (elsewhere / "subject.json").read_text()
+    with asset(overwrite=True):
+        make_asset(data_root, ATLAS, subject_id=None)
+        (data_root / ATLAS / "subject.json").read_text()
+    told = [text.splitlines()[1] for text in caplog.messages if "lack facts" in text]
+    assert told == [
+        f"  - no input asset was seen: nothing below {data_root} was read; give inputs=... or "
+        "data_root=...",
+        f"  - no input asset was seen: nothing below {data_root} was read; give inputs=... or "
+        f"data_root=... (what was read lies in {elsewhere}, outside of it)",
+        f"  - no input asset was seen that hands on facts, only {ATLAS}; give inputs=...",
+    ]
+
+
 def test_what_we_read_ourselves_is_not_the_users(raw: Path) -> None:
     @track_process(inputs=RAW)
     def fit() -> None: ...

@@ -806,12 +806,32 @@ def test_the_command_takes_missing_facts(command: Any) -> None:
     status, told = command("results", "--accept-failed")
     assert status == 1
     assert "- project_name is missing" in told
-    assert "Give facts with --set NAME=VALUE, and a base name with --base-name." in told
+    assert "inputs with --inputs INPUT, and a base name with --base-name." in told
     facts = {"project_name": "P", "investigators": "A B", "funding_source": "AI"}
     given = [f"--set={name}={value}" for name, value in {**facts, "modalities": "ecephys"}.items()]
     status, _ = command("results", "--accept-failed", *given, "--base-name", "b")
     assert status == 0
     validate_set(RESULTS)
+
+
+def test_the_command_tells_that_inputs_are_not_known_and_takes_them(
+    command: Any, data_root: Path
+) -> None:
+    raw = make_asset(data_root)
+
+    def body() -> None:
+        with DerivedAsset("tuning", **PEOPLE):
+            kill()
+
+    in_child(body)
+    _, told = command("results")
+    problems = [line for line in told.splitlines() if line.strip().startswith("- ")]
+    assert "no input asset is known: the record tells of nothing below" in problems[0]
+    assert "may lack the last second" in problems[0]
+    status, _ = command("results", "--accept-failed", "--inputs", RAW)
+    assert status == 0
+    assert read_json(RESULTS / "data_description.json")["source_data"] == [RAW]
+    assert (RESULTS / "subject.json").read_bytes() == (raw / "subject.json").read_bytes()
 
 
 def test_the_command_writes_one_of_several_runs_that_is_named(command: Any) -> None:

@@ -44,6 +44,15 @@ def recover(
     base_name: Annotated[
         str | None, typer.Option(help="What a result that has no single raw asset is named after.")
     ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--inputs",
+            metavar="INPUT",
+            help="An input of the run: its name, s3:// URL or path; in place of those that were "
+            "recorded. May be repeated.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace metadata files that are in the way.")
     ] = False,
@@ -69,6 +78,7 @@ def recover(
             run,
             facts=facts,
             base_name=base_name,
+            inputs=inputs or (),
             accept_failed=accept_failed,
             overwrite=overwrite,
         )
@@ -127,7 +137,11 @@ def _show(run: DeadRun, result: Recovery | None) -> None:
     for problem in result.problems:
         say(f"- {problem}", indent=4, style="bold yellow")
     if result.assembled is None:
-        say("Give facts with --set NAME=VALUE, and a base name with --base-name.", indent=4)
+        say(
+            "Give facts and data_root with --set NAME=VALUE, inputs with --inputs INPUT, and a "
+            "base name with --base-name.",
+            indent=4,
+        )
         if result.advice:
             say(result.advice, indent=4)
     elif not result.problems and not result.is_written:
