@@ -256,8 +256,11 @@ def _with_processes(
     for one in written:
         for found, records in ((ended, one.ended), (begun, one.begun)):
             for record in records:
-                found.setdefault(record.id, record)
                 time = record.end_date_time or record.start_date_time
+                # Where the journal had to go on elsewhere, what was left behind is older.
+                known = found.setdefault(record.id, record)
+                if time > (known.end_date_time or known.start_date_time):
+                    found[record.id] = record
                 last[one.writer] = max(time, last.get(one.writer, time))
     block = next((one for one in (*ended.values(), *begun.values()) if not one.parent_id), None)
     if block is None:

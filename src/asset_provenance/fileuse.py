@@ -58,6 +58,8 @@ class ProcessFiles:
     """Of inputs without a description, the paths read in each, relative to its folder."""
     doubtful: dict[str, tuple[str, State]] = field(default_factory=dict)
     """Files that it may yet change: their full path, and their state before."""
+    is_new: bool = False
+    """Whether anything has come since the journal was told."""
     _whole: set[str] = field(default_factory=set)
     _limit: int = _MOST_PATHS
 
@@ -196,8 +198,10 @@ class FileUse:
         return found
 
     def _saw_asset(self, process: Process, ref: InputRef, access: int) -> None:
-        if access & Access.READ and ref.name:
-            process._files.inputs.setdefault(ref.identity, ref)
+        inputs = process._files.inputs
+        if access & Access.READ and ref.name and ref.identity not in inputs:
+            inputs[ref.identity] = ref
+            process._files.is_new = True
 
     def _saw_output(
         self, process: Process, path: str, full: str, access: int, before: State | None
@@ -216,6 +220,7 @@ class FileUse:
                 self._writers.pop(path, None)
                 files.written.pop(path, None)
                 files.doubtful.pop(path, None)
+            files.is_new = True
 
     def _wrote(self, key: str, path: str, writer: str, *, replaces: bool) -> None:
         """Take note of who wrote a file last; what stands for many files has all their writers."""
@@ -250,6 +255,7 @@ class FileUse:
         files, mover = process._files, process._record.id
         before, after = paths
         with self.lock:
+            files.is_new = True
             moved = [] if before is None else self._below(before)
             for path in moved:
                 self._read(process, path, now)
@@ -287,6 +293,7 @@ class FileUse:
             for path in tuple(files.written):
                 if not os.path.lexists(f"{self.roots[0]}/{path}"):  # it was there for a while only
                     del files.written[path]
+        files.is_new = True
 
     def _relative(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
@@ -352,6 +359,7 @@ def _is_told(files: ProcessFiles, found: ResolvedInput, path: str) -> bool:
     if inside is None or len(inside) >= _MOST_PATHS or not path.startswith(start):
         return True
     inside[path[len(start) :]] = None
+    files.is_new = True
     return False
 
 

@@ -25,8 +25,9 @@ for each process of the operating system that writes. A line is one JSON object 
     How a process of the operating system ended that this one had started.
 
 Repeated calls are not written one by one: beside the file of a writer, one with the ending
-``.counts`` holds the records of the processes that they are so far, and is replaced every second.
-There too is what the writer saw of processes that others began, as records of the kind ``seen``.
+``.counts`` holds the records of the processes that they are so far, and is replaced within the
+second when there is anything new. There too, as records of the kind ``seen``, is what has come to
+processes that are open, and what the writer saw of processes that others began.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Journal:
         self._kept_patches: set[str] = set()
         self.is_first = True
         """Whether it is the program's that began the run, not of a worker that joined."""
-        self._counted = ""
+        self._counted: tuple[list[ProcessRecord], list[ProcessRecord]] = [], []
         self.max_repeats = 0
         """So many calls of one function are a process each; told where several write."""
         self.exits: dict[int, int] = {}
@@ -128,7 +129,7 @@ class Journal:
         self.over: Callable[[], object] = list
         """Called in a worker that finds that the run is over."""
         self.seen: Callable[[], list[ProcessRecord]] = list
-        """Gives what was seen of processes that other writers began."""
+        """Gives what has come to open processes, and to those that other writers began."""
         self.history: Callable[[], list[ProcessRecord]] = list
         """Gives all processes so far, for a journal that has to begin anew elsewhere."""
 
@@ -220,25 +221,28 @@ class Journal:
         return read_patches(self.folder)
 
     def later(self) -> None:
-        """Have the counts of repeated calls written within the second."""
+        """Have the counts of repeated calls, and what was seen, written within the second."""
         with self._lock:
             if not self._failed:
                 self._sync_soon()
 
     def sync(self) -> None:
-        """Write the counts of repeated calls, and force to the disk what has been written."""
+        """Write counts and what was seen, and force to the disk what has been written."""
         self._notice_removal()
         if not self._failed:
             self.write_counts()
-            with suppress(OSError, ValueError):  # there may be no file yet, or no more
-                os.fsync(self._file)
+            descriptor = self._file  # a forked child may have had nothing to write yet
+            if descriptor != _CLOSED:
+                with suppress(OSError):
+                    os.fsync(descriptor)
 
     def write_counts(self) -> None:
-        """Write the counts of repeated calls, and what was seen of others' processes."""
-        counts = [to_json(record) for record in self.counts()]
-        counts += [{"kind": "seen", **to_json(record)} for record in self.seen()]
-        text = json.dumps(counts)
-        if counts and text != self._counted:
+        """Write the counts of repeated calls, and what was seen of processes, if that is new."""
+        counted = counts, seen = self.counts(), self.seen()
+        if any(counted) and counted != self._counted:
+            entries = [to_json(record) for record in counts]
+            entries += [{"kind": "seen", **to_json(record)} for record in seen]
+            text = json.dumps(entries)
             with suppress(OSError), self._lock:
                 self._notice_end()
                 if self._failed:
@@ -249,7 +253,7 @@ class Journal:
                 part = path.with_suffix(".part")
                 part.write_text(text)
                 part.replace(path)  # whole at any moment, however often it is written
-                self._counted = text
+                self._counted = counted
 
     def _append_fact(self, entry: dict[str, Any]) -> None:
         self._facts.append(entry)
@@ -320,6 +324,7 @@ class Journal:
             os.close(self._file)
         self._file, self.folder = descriptor, elsewhere
         self._kept_patches.clear()
+        self._counted = [], []
         _log.warning(
             "the journal %s cannot be written (%s); the record of the run goes on in %s",
             self.run_folder,
@@ -368,7 +373,7 @@ class Journal:
         self.is_first = self._is_begun = False
         self._lock = threading.RLock()
         self._syncer = None
-        self._counted = ""
+        self._counted = [], []
         self.exits = {}
         with suppress(OSError):
             if self._file != _CLOSED:

@@ -112,7 +112,7 @@ def read_processes(path: Path) -> tuple[list[ProcessRecord], list[ProcessRecord]
 
 
 def read_seen(path: Path) -> list[ProcessRecord]:
-    """Give what one writer saw of processes that others began; of each, only what was added."""
+    """Give what had come to processes that one writer had open, or that others began; only that."""
     seen = []
     for entry in _counted(path):
         if entry.pop("kind") == "seen":

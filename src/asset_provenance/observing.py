@@ -64,4 +64,4 @@ def _saw(path: str, access: int, before: State | None) -> bool:
 def _moved(source: str, target: str, stays: bool) -> None:
     process = innermost()
     if process is not None:
-        recorder_of(process).files.moved(process, source, target, stays=stays)
+        recorder_of(process).moved(process, source, target, stays=stays)

@@ -81,6 +81,8 @@ class Owner(Protocol):
 
     def safe_parameters(self, values: Mapping[str, object]) -> dict[str, JsonValue]: ...
 
+    def changed(self, process: ActiveProcess) -> None: ...
+
 
 class ActiveProcess:
     """The handle of a process that is being recorded.
@@ -90,7 +92,10 @@ class ActiveProcess:
     raise :class:`UsageError`.
     """
 
-    __slots__ = ("_ended", "_files", "_monotonic", "_owner", "_parent", "_record", "_repeats")
+    __slots__ = (
+        "_ended", "_files", "_monotonic", "_owner", "_parent", "_record", "_repeats", "_so_far",
+        "_told",
+    )  # fmt: skip
 
     def __init__(self, owner: Owner, parent: ActiveProcess | None, start: Start) -> None:
         self._owner = owner
@@ -116,6 +121,9 @@ class ActiveProcess:
             follows=start.follows,
         )
         self._record: ProcessRecord = _with_inputs(record, start.inputs)
+        # As the journal has it, and what has come to it since, as the journal was told last.
+        self._told = self._record
+        self._so_far: ProcessRecord | None = None
 
     def add_inputs(self, *refs: object) -> None:
         """Add data assets that the process uses.
@@ -182,6 +190,8 @@ class ActiveProcess:
                     f"the process {self._record.name} has ended; add to it while it runs"
                 )
             self._record = change(self._record)
+            self._files.is_new = True
+        self._owner.changed(self)
 
     def _as_ended(self, how: Outcome, at: float) -> ProcessRecord:
         """Give the record that this would be had it ended at that monotonic time."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from asset_provenance.capture.files import look_again, unobserved
 from asset_provenance.capture.memory import out_of_memory_kills
 from asset_provenance.errors import UsageError
-from asset_provenance.fileuse import FileUse, ProcessFiles, with_files
+from asset_provenance.fileuse import FileUse, ProcessFiles
 from asset_provenance.flows import Flows
 from asset_provenance.process import (
     IDLE_PROCESS,
@@ -97,11 +97,10 @@ class Recorder:
         self._thread = 0
         # Imported with the first asset, not with the package.
         from asset_provenance.capture.parameters import safe_parameters  # noqa: PLC0415
-        from asset_provenance.workers import added  # noqa: PLC0415
+        from asset_provenance.sofar import SoFar  # noqa: PLC0415
 
         self._roots = (str(data_root), str(output_dir))
         self._safe_parameters = safe_parameters
-        self._added = added
         self._resolver = resolver
         self._real_output_dir = os.path.realpath(output_dir)
         self._records: list[ProcessRecord] = []
@@ -114,8 +113,7 @@ class Recorder:
         self._repeats: dict[str, Repeat] = {}
         self.files = FileUse(resolver, str(output_dir))
         self.flows = Flows()
-        self._foreign: list[tuple[ActiveProcess, ProcessRecord]] = []
-        self._foreign_ids: set[str] = set()
+        self._so_far = SoFar(journal.later)
         self.is_begun_here = block is not None
         """Whether it is this program's to end; a worker's records go to it through the journal."""
         journal.counts = self._repeated
@@ -253,18 +251,28 @@ class Recorder:
         if process._ended:
             return False
         is_known = self.files.saw(process, path, access, before)
-        if self._foreign_ids and process._record.id in self._foreign_ids:
-            self.journal.later()
+        self._so_far.changed(process)
         with suppress(IndexError):  # another thread may take what this one sees
             while self.files.found:
                 self._remember(self.files.found.pop())
         return is_known
 
+    def moved(
+        self, process: ActiveProcess, source: str, target: str, *, stays: bool = False
+    ) -> None:
+        """Take note of a file or folder that has another name now; see :meth:`FileUse.moved`."""
+        self.files.moved(process, source, target, stays=stays)
+        self._so_far.changed(process)
+
+    def changed(self, process: ActiveProcess) -> None:
+        """Have what a process was told of itself in the journal within the second."""
+        self._so_far.changed(process)
+
     def _close(self, process: ActiveProcess, record: ProcessRecord) -> None:
         self.close_repeats(process)
         record = self._with_resources(record, process._monotonic)
         del self._open[record.id]
-        is_foreign = record.id in self._foreign_ids
+        is_foreign = self._so_far.is_foreign(process)
         if is_foreign:  # it is another's to end, and to say how
             record = replace(record, notes=process._record.notes)
         process._end(record)
@@ -392,24 +400,21 @@ class Recorder:
                 found = ActiveProcess(self, None, _STANDING)
                 found._record = replace(found._record, id=process_id)
                 self._open[process_id] = found
-                self._add_foreign(found)
+                self._so_far.add_foreign(found)
             return found
 
-    def _add_foreign(self, process: ActiveProcess) -> None:
-        self._foreign.append((process, process._record))
-        self._foreign_ids.add(process._record.id)
-
     def _seen(self) -> list[ProcessRecord]:
-        """Give what was added here to processes that others have begun."""
+        """Give what has come to processes that are open, or that others have begun."""
         with self.lock:
-            pairs = [(with_files(process._record, process._files), was)
-                     for process, was in self._foreign]  # fmt: skip
-        return [self._added(now, was) for now, was in pairs if now != was]
+            is_counted = self._repeats.__contains__
+            return self._so_far.records(
+                process for process in self._open.values() if not is_counted(process._record.id)
+            )
 
     def flush(self) -> None:
         """Have all that is known in the journal: this process may be killed when it idles."""
         with self.lock:
-            for process, _ in self._foreign:
+            for process in self._so_far.foreign:
                 if process._files.doubtful:
                     self.files.settle(process)
         self.journal.write_counts()
@@ -445,11 +450,11 @@ class Recorder:
         self._records = []
         self.is_begun_here = False
         self._repeats = {}
-        self._foreign, self._foreign_ids = [], set()
+        self._so_far.begin_anew()
         for process in self._open.values():
             process._repeats = {}
             process._files = ProcessFiles()
-            self._add_foreign(process)
+            self._so_far.add_foreign(process)
         look_again()
 
 

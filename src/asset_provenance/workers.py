@@ -1,8 +1,8 @@
 """What other processes of the operating system recorded of an asset, brought together.
 
 Each writes a file of its own; see :mod:`asset_provenance.journal`. It tells what it began and ended
-itself, and what it saw of processes that others began: files that a forked worker opened, a note
-that it gave.
+itself, what had come to those that were still open, and what it saw of processes that others began:
+files that a forked worker opened, a note that it gave.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Written:
     ended, begun
         The processes that it ended, and those that it only began.
     seen
-        Of processes that others began, what it adds to them.
+        Of processes that others began, what it adds to them. What had come to those that it only
+        began itself is in these, with the last time of it as their end.
     exits
         How processes of the operating system ended that it started, by their number.
     folders
@@ -92,6 +93,14 @@ def read(path: Path) -> Written:
         tuple(record for record in records if record.id.startswith(own))
         for records in read_processes(path)
     )
+    seen = read_seen(path)
+    so_far = {one.id: one for one in seen if one.id.startswith(own)}
+    begun = tuple(
+        replace(_with(record, found), end_date_time=found.end_date_time)
+        if (found := so_far.get(record.id))
+        else record
+        for record in begun
+    )
     return Written(
         writer=path.stem,
         process_id=who.get("process_id"),
@@ -100,7 +109,7 @@ def read(path: Path) -> Written:
         max_repeats=who.get("max_repeats"),
         ended=ended,
         begun=begun,
-        seen=tuple(read_seen(path)),
+        seen=tuple(one for one in seen if one.id not in so_far),
         exits=exits,
         folders=folders,
     )
@@ -180,6 +189,7 @@ def added(now: ProcessRecord, was: ProcessRecord) -> ProcessRecord:
         process_type=now.process_type,
         stage=now.stage,
         start_date_time=now.start_date_time,
+        end_date_time=now.end_date_time,
         parameters=_new_values(now.parameters, was.parameters),
         results=_new_values(now.results, was.results),
         inputs=_new(now.inputs, was.inputs),
@@ -189,6 +199,7 @@ def added(now: ProcessRecord, was: ProcessRecord) -> ProcessRecord:
         observed=_new(now.observed, was.observed),
         read_files=now.read_files,
         written_files=now.written_files,
+        read_inside=now.read_inside,
         follows=_new(now.follows, was.follows),
     )
 
@@ -236,6 +247,10 @@ def _with(record: ProcessRecord, seen: ProcessRecord) -> ProcessRecord:
         observed=_united(record.observed, seen.observed),
         read_files=latest_uses((record.read_files, seen.read_files)),
         written_files=latest_uses((record.written_files, seen.written_files)),
+        read_inside={
+            name: _united(record.read_inside.get(name, ()), seen.read_inside.get(name, ()))
+            for name in _united(tuple(record.read_inside), tuple(seen.read_inside))
+        },
         follows=_united(record.follows, seen.follows),
     )
 

@@ -19,7 +19,7 @@ from asset_provenance import DerivedAsset, ProcessRecord, track_process
 from asset_provenance.deadruns import find_runs
 from asset_provenance.metadata.folder_checks import check_folder
 from helpers import workers
-from helpers.assets import FACTS, PEOPLE, read_json
+from helpers.assets import FACTS, PEOPLE, RAW, make_asset, read_json
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -73,6 +73,31 @@ def test_one_of_four_workers_that_is_killed_is_recorded_so_and_the_others_as_the
     ]
     assert "SIGKILL" in killed["notes"]
     assert killed["name"] not in written["dependency_graph"]["outer"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_a_worker_that_is_killed_was_seen_to_use_is_recorded(
+    method: str, data_root: Path
+) -> None:
+    session = make_asset(data_root)
+    (session / "spikes.txt").write_text("1")
+    with make() as asset:
+        with track_process("first"):
+            Path("results/first.txt").write_text("1")
+        context: Any = multiprocessing.get_context(method)
+        process = context.Process(target=workers.be_killed_later, args=("data/" + session.name,))
+        process.start()
+        process.join()
+    (first,), (killed,) = named(asset, "first"), named(asset, "be_killed_later")
+    assert (killed.status, killed.error) == ("interrupted", "SIGKILL")
+    assert [ref.name for ref in killed.inputs] == [RAW]
+    assert killed.observed == (RAW,)
+    assert list(killed.written_files) == [f"seen/{RAW}.txt"]
+    assert f"Looked at {RAW}." in killed.notes
+    assert killed.end_date_time is not None
+    assert killed.end_date_time > killed.start_date_time
+    written = read_json(Path("results/processing.json"))
+    assert written["dependency_graph"]["be_killed_later"] == [first.name]
 
 
 def test_a_pool_of_four_of_which_one_is_killed_breaks_as_it_does_without_us() -> None:

@@ -72,6 +72,19 @@ def kill_or_stay(number: int) -> int:
 
 
 @track_process
+def be_killed_later(session: str) -> None:
+    """Be killed, once it is in the journal what was read and written."""
+    Path("results/first.txt").read_text()
+    look(session)
+    until = time.monotonic() + 20
+    counts = Path("results/.asset-provenance")
+    while not any("looked" in path.read_text() for path in counts.rglob("*.counts")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@track_process
 def need_memory(number: int) -> int:
     """Ask for more memory than there is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

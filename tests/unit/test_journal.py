@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,6 +125,39 @@ def test_a_forked_child_writes_a_file_of_its_own_that_the_parent_reads() -> None
     journal.remove()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_that_has_nothing_to_write_may_be_asked_to() -> None:
+    journal = Journal(Path.cwd())
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(ValueError):
+            journal.continue_as_new_writer()
+            journal.sync()
+            status = 0
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert journal.paths_of_others() == []
+    journal.remove()
+
+
+def test_what_was_seen_is_written_when_it_is_new_and_only_then() -> None:
+    journal = Journal(Path.cwd())
+    counts = journal.folder / f"{journal.writer}.counts"
+    journal.seen = lambda: [RECORD]
+    journal.sync()
+    first = counts.stat().st_ino
+    kept = counts.with_name("kept")
+    kept.hardlink_to(counts)  # so that its number is not used again
+    journal.sync()
+    assert counts.stat().st_ino == first
+    journal.seen = lambda: [replace(RECORD, notes=("new",))]
+    journal.sync()
+    assert counts.stat().st_ino != first
+    assert json.loads(counts.read_text())[0]["notes"] == ["new"]
+    journal.remove()
+
+
 def test_a_folder_that_cannot_be_made_is_told() -> None:
     Path(".asset-provenance").write_text("a file")
     with pytest.raises(StorageError, match="cannot be kept"):
@@ -143,11 +177,17 @@ def test_a_journal_on_a_full_disk_goes_on_in_the_user_s_own_folder_with_all_it_h
     journal.asset(AssetRecord("tuning", datetime(2026, 3, 2, tzinfo=UTC), "/results", "/data"))
     ended = replace(RECORD, id="y", status=ProcessStatus.COMPLETED)
     journal.history = lambda: [ended, RECORD]
+    journal.seen = lambda: [RECORD]
+    journal.sync()
     full(journal)
     journal.start(RECORD)
     journal.end(RECORD)
     assert journal.folder.parent == Path(os.environ["HOME"]) / ".local/state/asset-provenance/runs"
     assert kinds(journal) == ["asset", "end", "start", "start", "end"]
+    journal.sync()
+    assert [json.loads(path.read_text())[0]["id"] for path in journal.folder.glob("*.counts")] == [
+        "x"
+    ]
     assert caplog.text.count("No space left on device") == 1
     assert str(journal.folder) in caplog.text
     journal.remove()

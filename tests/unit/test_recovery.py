@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +19,13 @@ from typing import Any
 import pytest
 from aind_data_schema.components.identifiers import CombinedData, DataAsset
 
-from asset_provenance import DerivedAsset, StorageError, UsageError, track_process
+from asset_provenance import (
+    DerivedAsset,
+    StorageError,
+    UsageError,
+    current_process,
+    track_process,
+)
 from asset_provenance.cli import main
 from asset_provenance.deadruns import DeadRun, find_runs, finish_written
 from asset_provenance.metadata.writer import write_set
@@ -271,6 +278,106 @@ def test_repeated_calls_are_in_it_as_far_as_they_were_counted() -> None:
     found = accepted()
     assert len(found) == 101
     assert "400 further calls" in found["double_100"]["notes"]
+
+
+def wait_for_counts(text: str, folder: Path = RESULTS) -> None:
+    """Wait until the journal holds what comes to it while processes are open."""
+    until = time.monotonic() + 20
+    while not any(text in path.read_text() for path in folder.rglob("*.counts")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def killed_after(use: Callable[[], object], told: str, **options: Any) -> None:
+    """Leave a run that was killed once it was in the journal what its second step had used."""
+
+    def body() -> None:
+        with DerivedAsset("tuning", **PEOPLE, **options):
+            with track_process("first"):
+                (RESULTS / "first.txt").write_text("1")
+            with track_process("second"):
+                use()
+                wait_for_counts(told)
+                kill()
+
+    assert in_child(body) == -signal.SIGKILL
+
+
+def test_what_an_open_process_was_seen_to_use_is_kept_though_it_was_killed(
+    data_root: Path,
+) -> None:
+    raw = make_asset(data_root)
+    (raw / "units.csv").write_text("1")
+    (RESULTS / "old").mkdir(parents=True)
+    (RESULTS / "old/changed.txt").write_text("1")
+    begun = datetime.now(UTC)
+
+    def use() -> None:
+        (raw / "units.csv").read_text()
+        (RESULTS / "first.txt").read_text()
+        with (RESULTS / "old/changed.txt").open("r+") as file:
+            file.write("2")
+        (RESULTS / "old/part.txt").write_text("3")
+        (RESULTS / "old/part.txt").rename(RESULTS / "old/second.txt")
+        current_process().add_results(units=7)
+
+    killed_after(use, "units")
+    run = only_run()
+    assert run.block is not None
+    ended = [one.end_date_time for one in (run.block, run.records[1])]
+    assert ended[0] == ended[1]
+    assert begun < run.records[1].start_date_time < (ended[1] or begun) < datetime.now(UTC)
+    assert recover(run, accept_failed=True).is_written
+    found = processes(RESULTS)
+    assert [one["name"] for one in found["second"]["code"]["input_data"]] == [RAW]
+    assert found["second"]["output_path"] == "old"
+    assert set(run.records[1].written_files) == {"old/changed.txt", "old/second.txt"}
+    assert found["second"]["output_parameters"] == {"units": 7}
+    assert graph(RESULTS)["second"] == ["first"]
+    assert read_json(RESULTS / "data_description.json")["source_data"] == [RAW]
+    assert (RESULTS / "subject.json").read_bytes() == (raw / "subject.json").read_bytes()
+
+
+def test_what_the_block_itself_was_seen_to_use_is_kept_too(data_root: Path) -> None:
+    raw = make_asset(data_root, carried=())
+
+    def body() -> None:
+        with DerivedAsset("tuning", **PEOPLE):
+            (raw / "data_description.json").read_text()
+            wait_for_counts(RAW)
+            kill()
+
+    assert in_child(body) == -signal.SIGKILL
+    found = accepted()
+    assert [one["name"] for one in found["tuning"]["code"]["input_data"]] == [RAW]
+
+
+def test_very_many_files_of_an_open_process_are_kept_as_their_folders(data_root: Path) -> None:
+    make_asset(data_root, carried=())
+
+    def use() -> None:
+        for chunk in range(6_000):
+            if chunk % 100 == 0:
+                (RESULTS / f"image.zarr/{chunk // 100}").mkdir(parents=True)
+            (RESULTS / f"image.zarr/{chunk // 100}/{chunk}").write_bytes(b"x")
+        current_process().add_note("all written")
+
+    killed_after(use, "all written", inputs=RAW)
+    (run,) = find_runs(RESULTS.absolute())
+    assert len(run.records[1].written_files) <= 2_000
+    assert sum(path.stat().st_size for path in journal_file().parent.iterdir()) < 200_000
+    assert accepted(run)["second"]["output_path"] == "image.zarr"
+
+
+def test_of_two_states_of_an_open_process_the_later_is_taken(data_root: Path) -> None:
+    raw = make_asset(data_root)
+    killed_after((raw / "subject.json").read_text, RAW)
+    first = journal_file()
+    other = Path(os.environ["HOME"]) / ".local/state/asset-provenance/runs" / first.parent.name
+    shutil.copytree(first.parent, other)
+    for path in min(other, first.parent.absolute()).glob("*.counts"):
+        path.unlink()  # it is of the time before the journal went on elsewhere
+    assert [ref.name for ref in only_run().records[1].inputs] == [RAW]
 
 
 def test_the_main_script_is_the_one_that_ran_not_the_command_that_recovers() -> None:
