@@ -284,7 +284,7 @@ class FileUse:
     def settle(self, process: Process) -> None:
         """See whether a process that ends has changed what it could have."""
         files = process._files
-        for path, (full, before) in tuple(files.doubtful.items()):
+        for path, (full, before) in files.doubtful.copy().items():
             now = state(full)
             if now is not None and now != before:
                 self._saw_output(process, path, full, Access.WRITE, None)
@@ -402,7 +402,7 @@ def _is_plain_file(path: str) -> bool:
 
 
 def _as_text(used: dict[str, float]) -> dict[str, float]:
-    return {valid_text(path): time for path, time in tuple(used.items())}
+    return {valid_text(path): time for path, time in used.copy().items()}
 
 
 def with_files(record: ProcessRecord, files: ProcessFiles) -> ProcessRecord:
@@ -410,8 +410,8 @@ def with_files(record: ProcessRecord, files: ProcessFiles) -> ProcessRecord:
     if not (files.inputs or files.read or files.written or files.follows):
         return record
     known = {ref.identity for each in record.inputs for ref in (each, *each.assets)}
-    # Copies: threads that the process left behind may still be reading.
-    inputs = dict(files.inputs)
+    # Copies: threads go on reading and writing. Only ``copy`` lets none of them in between.
+    inputs = files.inputs.copy()
     new = tuple(ref for name, ref in inputs.items() if name not in known)
     return replace(
         record,
@@ -420,9 +420,9 @@ def with_files(record: ProcessRecord, files: ProcessFiles) -> ProcessRecord:
         read_files=_as_text(files.read),
         written_files=_as_text(files.written),
         read_inside={
-            name: tuple(map(valid_text, tuple(paths)))
-            for name, paths in tuple(files.inside.items())
+            name: tuple(map(valid_text, paths.copy()))
+            for name, paths in files.inside.copy().items()
             if 0 < len(paths) < _MOST_PATHS
         },
-        follows=tuple(dict.fromkeys((*record.follows, *files.follows))),
+        follows=tuple(dict.fromkeys((*record.follows, *files.follows.copy()))),
     )

@@ -86,10 +86,9 @@ class SoFar:
 def _since_told(process: ActiveProcess) -> ProcessRecord:
     now = monotonic()
     record = added(process._as_ended(_RUNNING, now), process._told)
-    doubtful = tuple(process._files.doubtful.items())
     changed = {
         valid_text(path): now
-        for path, (full, before) in doubtful
+        for path, (full, before) in process._files.doubtful.copy().items()
         if state(full) not in (None, before)
     }
     return replace(record, written_files={**record.written_files, **changed})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 import functools
+import gc
 import io
 import logging
 import os
@@ -16,14 +17,16 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from asset_provenance import DerivedAsset, track_process
+from asset_provenance import DerivedAsset, ProcessRecord, track_process
 from asset_provenance.capture.files import Access, saw
+from asset_provenance.fileuse import ProcessFiles, with_files
 from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, processes, read_json, write_json
 
 RESULTS = Path("results")
@@ -819,6 +822,29 @@ def test_of_very_many_files_in_one_folder_every_writer_is_followed() -> None:
         second(read("d/2299"))
     assert "run" in graph(RESULTS)["second"]
     assert "run_1" in graph(RESULTS)["second_1"]
+
+
+def test_a_record_can_be_made_while_threads_use_files() -> None:
+    files = ProcessFiles()
+    used = (files.read, files.written, files.follows, files.inputs, files.inside)
+
+    def use(*_: object) -> None:
+        """Use one more file, as a thread may that goes on while garbage is collected."""
+        for known in used:
+            known[str(len(known))] = {}  # type: ignore[index]
+
+    for _ in range(1000):
+        use()
+    record = ProcessRecord("x", "sort", "Analysis", "Analysis", datetime(2026, 3, 2, tzinfo=UTC))
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(use)
+    gc.set_threshold(1)
+    try:
+        made = with_files(record, files)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(use)
+    assert len(files.read) > len(made.read_files) >= 1000
 
 
 def test_files_that_were_there_for_a_while_are_no_outputs() -> None:
