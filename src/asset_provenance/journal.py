@@ -193,8 +193,10 @@ class Journal:
 
     def paths_of_others(self) -> list[Path]:
         """Give the files of other processes of this run, for instance forked workers."""
-        folders = dict.fromkeys((self.run_folder, self.folder))
-        paths = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+        paths: list[Path] = []
+        for folder in dict.fromkeys((self.run_folder, self.folder)):
+            with suppress(OSError):  # it may not be read any more
+                paths += sorted(folder.glob("*.jsonl"))
         return [path for path in paths if path.stem != self.writer]
 
     def given_to_other_writers(self) -> list[dict[str, Any]]:

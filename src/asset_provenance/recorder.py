@@ -321,8 +321,9 @@ class Recorder:
             return [repeat.record() for repeat in self._repeats.values()]
 
     def _all_records(self) -> list[ProcessRecord]:
-        with self.lock:
-            return [*self._records, *(process._record for process in self._open.values())]
+        # Without the lock: who ends a process holds it, and may wait for the journal, which asks.
+        running = self._open.copy()
+        return [*self._records.copy(), *(process._record for process in running.values())]
 
     def close(self, how: Outcome, running: Outcome) -> ProcessRecord:
         """Close the asset.

@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +213,12 @@ def test_what_workers_did_is_recovered_from_a_program_that_was_killed() -> None:
     Path("session").mkdir()
     Path("session/spikes.txt").write_text("1")
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", script], check=False, env=environment)
-    assert done.returncode == -signal.SIGKILL
+    program = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, start_new_session=True
+    )
+    assert program.wait() == -signal.SIGKILL
+    with suppress(ProcessLookupError):  # its workers wait for work that nobody will send
+        os.killpg(program.pid, signal.SIGKILL)
     (run,) = find_runs(Path("results"))
     assert [record.name for record in run.records].count("count") == 101
     (outer,) = [record for record in run.records if record.name == "outer"]

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from asset_provenance import ProcessRecord, StorageError, workers
+from asset_provenance import ProcessRecord, StorageError, track_process, workers
 from asset_provenance.journal import Journal
 from asset_provenance.journalfiles import read_entries
+from asset_provenance.recorder import open_recorders
 from asset_provenance.records import RECORD_VERSION, AssetRecord, ProcessStatus
+from helpers.records import make
 
 RECORD = ProcessRecord(
     id="x",
@@ -216,3 +218,15 @@ def test_where_no_journal_can_be_kept_the_run_goes_on_and_is_told(
     journal.end(RECORD)
     assert caplog.text.count("would be lost if it were killed") == 1
     journal.remove()
+
+
+def test_a_journal_that_goes_elsewhere_waits_for_nobody_who_ends_a_process() -> None:
+    with make(), track_process("before"):
+        (recorder,) = open_recorders
+        shutil.rmtree("results")
+        with recorder.lock:  # as one has who ends a process in another thread
+            threading.Thread(target=recorder.journal.sync).start()
+            until = time.monotonic() + 20
+            while "start" not in kinds(recorder.journal) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert kinds(recorder.journal).count("start") == 2

@@ -209,7 +209,7 @@ def test_a_worker_that_stands_still_does_not_keep_the_asset_open(
         stop.set()
         waking.join()
     assert named(asset, "square").status is ProcessStatus.COMPLETED
-    assert "Not all that the cluster recorded may be here: TimeoutError: " in "".join(
+    assert "Not all that the cluster recorded may be here: TimeoutError" in "".join(
         messages(caplog)
     )
     assert "Not all workers of the cluster could be followed: " in "".join(messages(caplog))
