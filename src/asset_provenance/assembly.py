@@ -35,6 +35,7 @@ from asset_provenance.runinputs import (
     tell_unread,
     tell_use,
 )
+from asset_provenance.treeanswers import TreeAnswer, with_tree
 
 __all__ = ["AssembledSet", "assemble", "write"]
 
@@ -79,6 +80,7 @@ def assemble(
     given: Sequence[Mapping[str, Any]],
     folders: Mapping[str, Path],
     patches: Mapping[str, bytes],
+    trees: Mapping[str, TreeAnswer],
     read_outside: Iterable[str] | None = None,
 ) -> AssembledSet:
     """Turn the records of a run into the asset's files.
@@ -99,6 +101,8 @@ def assemble(
         Where inputs were found, by name.
     patches
         Uncommitted changes of the code that ran, by commit.
+    trees
+        Ids of folders of code, by folder.
     read_outside
         Folders outside the data root in which files were read; None if that is not known.
 
@@ -112,6 +116,9 @@ def assemble(
     AssemblyError
         If facts are missing, or the schema or our own checks refuse the result.
     """
+    block, *records = (_with_tree_of(record, trees) for record in (block, *records))
+    if plan.main_code is not None:
+        plan.main_code = with_tree(plan.main_code, trees)
     late = [item.ref for item in late_inputs if item.ref is not None]
     used = [ref for record in (block, *records) for ref in record.inputs]
     is_block = plan.process_type is not None or not (records or given)
@@ -191,6 +198,12 @@ def assemble(
     return AssembledSet(described.name, tuple(files), header)
 
 
+def _with_tree_of(record: ProcessRecord, trees: Mapping[str, TreeAnswer]) -> ProcessRecord:
+    if record.code is None or record.code.tree is None:
+        return record
+    return replace(record, code=with_tree(record.code, trees))
+
+
 def _fragment(
     plan: Plan,
     records: Sequence[ProcessRecord],
@@ -249,6 +262,7 @@ def _run(
             f"is kept as {place}."
         )
         _log.warning("%s", notes[-1])
+    notes += plan.surroundings
     if not is_block:
         notes += _notes_of_run(block)
     # Processes that the script wrote down itself do not say which script did.

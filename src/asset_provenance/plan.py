@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +63,8 @@ class Plan:
         What the metadata database knows of the inputs; None where it is not asked.
     main_code
         The program's main script.
+    surroundings
+        Where the program runs, in sentences.
     problems, advice
         Everything that must be mended before the run can start, and what holds for all of it.
     """
@@ -84,6 +86,7 @@ class Plan:
     catalog: Catalog | None = None
     creation_time: datetime = _NOT_STARTED
     main_code: CodeRecord | None = None
+    surroundings: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
     advice: str = ""
 
@@ -170,9 +173,10 @@ class Plan:
             return f"{self.process_name}_{self.creation_time:%Y-%m-%d_%H-%M-%S}_{self.fragment}"
         return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
 
-    def identifier(self) -> CodeIdentifier:
-        """Give the finder of code for this run."""
+    def identifier(self, ask_tree: Callable[[str], None]) -> CodeIdentifier:
+        """Give the finder of code for this run; see there for ``ask_tree``."""
         return CodeIdentifier(
+            ask_tree=ask_tree,
             code_url=self.settings.text("code_url"),
             code_version=self.settings.text("code_version"),
             # Of equal code each parallel stage would leave a patch of the same name.
@@ -186,6 +190,7 @@ class Plan:
             "process_type": self.process_type,
             "inherit": self.inherit,
             "fragment": self.fragment,
+            "surroundings": list(self.surroundings),
             "main_code": None if self.main_code is None else to_json(self.main_code),
             "services": {
                 name: given.value

@@ -100,6 +100,8 @@ class CodeRecord:
         The schema's ``Container`` and ``Software`` as JSON objects, where they were given.
     notes
         What the reader must know besides: uncommitted changes, commits nobody else has.
+    tree
+        The folder whose git tree id is to be the version, once it has been computed.
     """
 
     url: str
@@ -112,6 +114,7 @@ class CodeRecord:
     container: Mapping[str, JsonValue] | None = None
     core_dependency: Mapping[str, JsonValue] | None = None
     notes: tuple[str, ...] = ()
+    tree: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

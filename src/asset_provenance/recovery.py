@@ -31,6 +31,7 @@ from asset_provenance.plan import Plan
 from asset_provenance.records import AssetRecord, InputRef, ProcessRecord, code_from_json
 from asset_provenance.settings import FACTS, SERVICE_OPTIONS, load_settings, parse_text
 from asset_provenance.suggestions import did_you_mean
+from asset_provenance.treeanswers import TreeAnswer, read_trees
 
 __all__ = ["Recovery", "read_assignments", "recover"]
 
@@ -169,8 +170,10 @@ def _assembled(
     if plan.problems:
         return Recovery(problems=tuple(plan.problems), advice=plan.advice)
     patches: dict[str, bytes] = {}
+    trees: dict[str, TreeAnswer] = {}
     for place in run.places:
         patches |= read_patches(place)
+        trees |= read_trees(place)
     try:
         assembled = assembly.assemble(
             plan,
@@ -180,6 +183,7 @@ def _assembled(
             given=run.given,
             folders=folders,
             patches=patches,
+            trees=trees,
         )
     except AssemblyError as error:
         return Recovery(problems=error.problems or (str(error),), advice=plan.advice)
@@ -221,6 +225,8 @@ def _plan(
         inherit=texts.get("inherit", "auto"),
         fragment=fragment or None,
     )
+    told = asset.settings.get("surroundings")
+    plan.surroundings = tuple(map(str, told)) if isinstance(told, list) else ()
     with suppress(ValueError, KeyError, TypeError):
         plan.main_code = code_from_json(mapping(asset, "main_code"))
     return plan

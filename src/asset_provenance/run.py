@@ -29,6 +29,7 @@ from asset_provenance.recorder import Recorder, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
 from asset_provenance.redaction import redact_arguments
 from asset_provenance.settings import load_settings
+from asset_provenance.treeanswers import TreeAnswer, TreeAsker
 
 if TYPE_CHECKING:
     from asset_provenance.plan import Plan
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Request", "Run"]
 
 Arguments = Mapping[str, Any]
+
+_TREE_TIME = 20.0
+"""Seconds that the end of a run waits for the ids of folders of code, which began at its start."""
 
 _log = logging.getLogger("asset_provenance")
 
@@ -193,8 +197,10 @@ class Run:
 
     def _record(self, arguments: Arguments, file: str) -> Recorder:
         plan, request, function = self.plan, self._request, self._function
-        identifier = plan.identifier()
+        self._trees = TreeAsker(lambda: self.journal.folder, (plan.data_root, plan.output_dir))
+        identifier = plan.identifier(self._trees.ask)
         plan.main_code = identifier.of_main()
+        plan.surroundings = identifier.surroundings()
         self.journal.asset(_asset_record(plan))
         process_type = request.process_type or "Analysis"
         roots = str(plan.data_root), str(plan.output_dir)
@@ -278,6 +284,7 @@ class Run:
         finally:
             signals.forget(self)
             self.plan.close()
+            self._trees.leave()
             self._folder.give_back()
 
     def _keep(self, block: ProcessRecord) -> None:
@@ -306,6 +313,7 @@ class Run:
                 folders=self.recorder.folders,
                 patches=self.journal.patches() | self.recorder.patches,
                 read_outside=self.recorder.files.read_outside,
+                trees=self._tree_answers(block),
             )
             self.name = assembled.name
             assembly.write(
@@ -340,8 +348,14 @@ class Run:
                     "the metadata could not be written:", [describe(problem)]
                 ) from problem
         else:
+            self._trees.end()
             self.journal.remove()
             _log.info("wrote the metadata of %s to %s", self.name, self.output_dir)
+
+    def _tree_answers(self, block: ProcessRecord) -> dict[str, TreeAnswer]:
+        codes = [self.plan.main_code, *(one.code for one in (block, *self.recorder.records))]
+        folders = [code.tree for code in codes if code is not None and code.tree is not None]
+        return self._trees.wait(folders, _TREE_TIME) if folders else {}
 
 
 def _refuse_open_folder(output_dir: Path) -> None:

@@ -1,7 +1,7 @@
-"""Which code ran: from settings, the git work tree, or the installed distribution.
+"""Which code ran: from settings, the git work tree, the installed distribution, or its capsule.
 
-The modules ``git``, ``gitfiles``, ``distributions``, ``given_code`` and ``notebook`` are its
-helpers.
+The modules ``git``, ``gitfiles``, ``distributions``, ``given_code``, ``notebook``, ``capsule``,
+``container``, ``codefolder`` and ``trees`` are its helpers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from asset_provenance.capture.capsule import Capsule, find_capsule
+from asset_provenance.capture.codefolder import code_folder
+from asset_provenance.capture.container import Container, find_container
 from asset_provenance.capture.distributions import (
     SITE_FOLDERS,
     Distributions,
@@ -32,18 +35,20 @@ from asset_provenance.capture.git import Git, WorkTree
 from asset_provenance.capture.gitfiles import find_root
 from asset_provenance.capture.given_code import version_or_commit
 from asset_provenance.capture.notebook import is_cell, notebook_file
-from asset_provenance.records import CodeRecord, printable
+from asset_provenance.records import CodeRecord, JsonValue, printable
 from asset_provenance.redaction import clean_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from importlib.metadata import Distribution
 
-__all__ = ["CodeIdentifier", "Patch", "tell_unreachable"]
+__all__ = ["ONE_MACHINE", "CodeIdentifier", "Patch", "tell_unreachable"]
 
 _logger = logging.getLogger("asset_provenance")
 
 _LONGEST_COMMIT = 60  # in the metadata; a longer one (SHA-256 repositories) is abbreviated
+
+ONE_MACHINE = "the URL is a folder of one machine: others cannot reach it"
 
 _MADE_AT_RUN_TIME = (
     "this code was given at run time (interactively, in a notebook or by exec), not in a file"
@@ -81,6 +86,8 @@ class CodeIdentifier:
         Whether patches of uncommitted changes may be kept.
     timeout
         Seconds that git may take for one repository.
+    ask_tree
+        Called once with each folder whose tree id is to be the version.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class CodeIdentifier:
         code_version: str | None = None,
         save_patch: bool = True,
         timeout: float = 10.0,
+        ask_tree: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._code_url = clean_url(code_url) if code_url else None
         self._code_version = code_version or None
@@ -102,6 +110,7 @@ class CodeIdentifier:
         self.is_quiet = False
         """Whether it leaves it to others to tell that code cannot be reached."""
         self._git = Git(save_patch=save_patch, timeout=timeout)
+        self._ask_tree = ask_tree
         self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
         self._files: dict[str, CodeRecord] = {}
@@ -163,6 +172,29 @@ class CodeIdentifier:
         path = notebook_file() or getattr(sys.modules.get("__main__"), "__file__", None)
         return self.of_file(path) if isinstance(path, str) and _is_source(path) else None
 
+    def surroundings(self) -> tuple[str, ...]:
+        """Tell in sentences where the program runs, as far as the records do not."""
+        try:
+            capsule, container = self._surrounding
+        except OSError:  # there may be no working folder any more
+            return ()
+        is_told = container is None or container.to_schema() is not None
+        return tuple(str(item) for item in (capsule, None if is_told else container) if item)
+
+    @functools.cached_property
+    def _surrounding(self) -> tuple[Capsule | None, Container | None]:
+        main = getattr(sys.modules.get("__main__"), "__file__", None)
+        folder = os.getcwd() if main is None else os.path.dirname(os.path.realpath(main))  # noqa: PTH109, PTH120
+        capsule = find_capsule(folder)
+        return capsule, find_container(None if capsule is None else capsule.code)
+
+    def _image(self) -> Mapping[str, JsonValue] | None:
+        try:
+            container = self._surrounding[1]
+        except OSError:  # there may be no working folder any more
+            return None
+        return None if container is None else container.to_schema()
+
     @property
     def patches(self) -> tuple[Patch, ...]:
         """Uncommitted changes of the repositories asked so far that are to be kept."""
@@ -208,10 +240,16 @@ class CodeIdentifier:
 
     def _of_folder(self, folder: str, path: str | None = None) -> CodeRecord:
         """Identify code that no distribution owns, by the repository around its folder."""
-        root = None if _is_library(folder) else find_root(folder)
+        is_library = _is_library(folder)
+        root = None if is_library else find_root(folder)
         if root is None:
-            script = None if path is None else os.path.basename(path)  # noqa: PTH119
-            return self._finish(_record(Path(folder).as_uri(), script))
+            top = None if is_library else code_folder(folder)
+            record = _record(
+                Path(top or folder).as_uri(),
+                None if path is None else PurePath(os.path.relpath(path, top or folder)).as_posix(),
+                tree=top,
+            )
+            return self._finish(record if is_library else _of_capsule(record, folder))
         tree = self._trees.get(root)
         if tree is None:
             tree = self._trees[root] = self._git.work_tree(root)
@@ -222,7 +260,15 @@ class CodeIdentifier:
             script = PurePath(os.path.relpath(path, root)).as_posix()
             if self._git.is_committed(tree, script) is False:
                 notes = (*notes, f"{printable(script)} itself is not in the commit")
-        return self._finish(_record(tree.url, script, commit_hash=commit, notes=notes))
+        return self._finish(
+            _record(
+                tree.url,
+                script,
+                commit_hash=commit,
+                notes=notes,
+                tree=root if commit is None else None,
+            )
+        )
 
     def _of_distribution(self, distribution: Distribution, path: str) -> CodeRecord:
         # Of a script, RECORD has the way out of site-packages: ../../../bin/name.
@@ -251,12 +297,21 @@ class CodeIdentifier:
         elif commit and url != record.url and not record.url.startswith("file://"):
             notes.append(f"the commit is of the work tree of {record.url}")
         commit = given or commit
+        tree = record.tree if commit is None and version is None else None
+        if tree is not None:
+            self._ask_tree(tree)
         if url.startswith("file://"):
-            notes.append("the URL is a folder of one machine: others cannot reach it")
+            notes.append(ONE_MACHINE)
             if not self.is_quiet:
                 tell_unreachable(url)
         return dataclasses.replace(
-            record, url=url, version=version, commit_hash=commit, notes=tuple(notes)
+            record,
+            url=url,
+            version=version,
+            commit_hash=commit,
+            container=self._image(),
+            notes=tuple(notes),
+            tree=tree,
         )
 
 
@@ -293,6 +348,20 @@ def _record(url: str, script: str | None = None, **fields: Any) -> CodeRecord:
         language="Python",
         language_version=platform.python_version(),
         **fields,
+    )
+
+
+def _of_capsule(record: CodeRecord, folder: str) -> CodeRecord:
+    """Add what Code Ocean tells of code that came without its repository."""
+    capsule = find_capsule(folder)
+    if capsule is None or capsule.code is None:
+        return record
+    return dataclasses.replace(
+        record,
+        url=capsule.url or record.url,
+        commit_hash=capsule.commit,
+        version=capsule.version,
+        notes=(*record.notes, *capsule.problems),
     )
 
 

@@ -1,10 +1,6 @@
 """What a git work tree says of the code in it: remote, commit, uncommitted changes.
 
 A helper of :mod:`asset_provenance.capture.code`; the two are one collector.
-
-Git runs as a child process and not through GitPython: importing GitPython already runs
-``git version`` without a time limit, so a git that hangs would hang the user's program, and it
-offers no way to keep ``GIT_DIR`` and the like from the child.
 """
 
 from __future__ import annotations
@@ -13,15 +9,11 @@ import contextlib
 import hashlib
 import logging
 import os
-import shlex
-import signal
-import subprocess
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from asset_provenance.capture.gitasking import BrokenGitError, NoAnswerError, Questions
 from asset_provenance.capture.gitfiles import OBJECT_ID, read_config, read_head
 from asset_provenance.records import printable
 from asset_provenance.redaction import clean_url, contains_secret
@@ -29,39 +21,15 @@ from asset_provenance.redaction import clean_url, contains_secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Git", "WorkTree"]
+__all__ = ["Git", "WorkTree", "clone_url"]
 
 _logger = logging.getLogger("asset_provenance")
 
 MAX_PATCH = 1_000_000
 """A larger patch is not kept beside the metadata."""
 
-_MAX_OUTPUT = 64_000_000
 _MAX_NAMES = 10
-
-# Only these of the user's GIT_ variables reach the child: the others (GIT_DIR, GIT_INDEX_FILE,
-# GIT_EXTERNAL_DIFF, ...) would make it look at another repository or run other programs.
-_KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
-
-_ENVIRONMENT = {
-    "GIT_OPTIONAL_LOCKS": "0",  # never write to the user's repository
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_LITERAL_PATHSPECS": "1",
-    # A partial clone must not fetch what is missing: no network, no ssh, no credential helper.
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_ALLOW_PROTOCOL": "none",
-    "LC_ALL": "C",
-}
-_OPTIONS = (
-    "--no-pager",
-    # Programs that a repository's own configuration could name.
-    *("-c", "core.fsmonitor=false"),
-    *("-c", f"core.hooksPath={os.devnull}"),
-    # Settings that would make the patch one that `git apply` does not take.
-    *("-c", "diff.noprefix=false"),
-    *("-c", "diff.mnemonicPrefix=false"),
-    *("-c", "diff.relative=false"),
-)
+_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +93,7 @@ class Git:
             remote, url = ask.remote(branch)
             commit, changed, untracked = ask.status()
             answers = True
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             notes.append(f"uncommitted changes were not looked for: {error}")
             _logger.warning("%s: %s", printable(root), notes[-1])
         url = _public_url(url, root, notes)
@@ -151,7 +119,7 @@ class Git:
             found = _Questions(tree.root, self._timeout)(
                 "ls-tree", "-z", "--name-only", "--full-tree", tree.commit, "--", path
             )
-        except _NoAnswerError:
+        except NoAnswerError:
             return None
         return bool(found)
 
@@ -164,10 +132,10 @@ class Git:
             Whether the clone is shallow.
         """
         if self._unusable:
-            raise _NoAnswerError(self._unusable)
+            raise NoAnswerError(self._unusable)
         try:
             return ask("rev-parse", "--is-shallow-repository").strip() == b"true"
-        except _BrokenGitError as error:
+        except BrokenGitError as error:
             self._unusable = str(error)
             raise
 
@@ -177,7 +145,7 @@ class Git:
             return f"{text}: {_names(changed)}"
         try:
             patch = ask.patch(commit)
-        except _NoAnswerError as error:
+        except NoAnswerError as error:
             return f"{text}: {_names(changed)}; there is no patch of them: {error}"
         if not self._save_patch:
             reason = "as was asked"
@@ -194,71 +162,8 @@ class Git:
         return f"{text}; its SHA-256 is {digest}"
 
 
-class _NoAnswerError(Exception):
-    """Git gave no answer; the text says why and holds nothing that git itself said."""
-
-
-class _BrokenGitError(_NoAnswerError):
-    """Git does not run here at all."""
-
-
-class _Questions:
-    """Questions to git about one work tree, which share one time limit."""
-
-    def __init__(self, root: str, timeout: float) -> None:
-        self._root = root
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
-
-    def __call__(self, *command: str, accept: Sequence[int] = (0,)) -> bytes:
-        # Output goes to a file: however much it is, memory stays small, and a grandchild that
-        # outlives git and holds a pipe open cannot make us wait.
-        try:
-            with tempfile.TemporaryFile() as output:
-                status, errors = self._run(command, output)
-                output.seek(0)
-                answer = output.read()
-        except FileNotFoundError:
-            raise _BrokenGitError("git is not installed here") from None
-        except OSError as error:
-            raise _BrokenGitError(f"git cannot be run here ({error.strerror})") from None
-        if status in accept:
-            return answer
-        if b"dubious ownership" in errors or b"unsafe repository" in errors:
-            folder = printable(shlex.quote(self._root))
-            raise _NoAnswerError(
-                "git does not trust the folder, which belongs to another user; to allow it: "
-                f"git config --global --add safe.directory {folder}"
-            )
-        raise _NoAnswerError("git cannot read the repository")
-
-    def _run(self, command: Sequence[str], output: IO[bytes]) -> tuple[int, bytes]:
-        process = subprocess.Popen(
-            ["git", "-C", self._root, *_OPTIONS, *command],
-            env=_environment(self._root),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # so that what git started can be ended with it
-        )
-        try:
-            while True:
-                left = self._deadline - time.monotonic()
-                try:
-                    _, errors = process.communicate(timeout=max(0.0, min(left, 0.2)))
-                except subprocess.TimeoutExpired:
-                    if process.poll() is not None:
-                        return process.returncode, b""
-                    if left <= 0:
-                        raise _BrokenGitError(
-                            f"git did not answer within {self._timeout:g} s"
-                        ) from None
-                    if os.fstat(output.fileno()).st_size > _MAX_OUTPUT:
-                        raise _NoAnswerError("git's answer is too long") from None
-                else:
-                    return process.returncode, errors
-        finally:
-            _end(process)
+class _Questions(Questions):
+    """What is asked about one work tree."""
 
     def remote(self, branch: str | None) -> tuple[str | None, str | None]:
         """Give name and URL of the remote that the branch follows, else origin, else the first."""
@@ -273,7 +178,7 @@ class _Questions:
         name, url = _choose_remote(config, branch)
         if name is not None:
             # Asked for by name, since git rewrites URLs (url.<base>.insteadOf).
-            with contextlib.suppress(_NoAnswerError):
+            with contextlib.suppress(NoAnswerError):
                 url = os.fsdecode(self("remote", "get-url", "--", name)).rstrip("\n")
         return name, url
 
@@ -315,35 +220,25 @@ class _Questions:
         return os.fsdecode(answer).splitlines()
 
 
-def _environment(root: str) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith(_KEPT_VARIABLES)
-    }
-    # A broken repository must not make git answer for the one around it.
-    return {**kept, **_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": os.path.dirname(root)}  # noqa: PTH120
+def clone_url(root: str) -> str | None:
+    """Give the URL that others have a clone under; None where it has none that they can reach.
 
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End git and whatever it started, and never wait long for that."""
-    if process.poll() is None:
-        with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=1)
-    if process.stderr is not None:
-        process.stderr.close()
+    Raises
+    ------
+    NoAnswerError
+        If git does not tell.
+    """
+    _, branch = read_head(root)
+    _, url = _Questions(root, _TIMEOUT).remote(branch)
+    public = _public_url(url, root, [])
+    return None if public.startswith("file://") else public
 
 
 def _note_on_push(ask: _Questions, commit: str, remote: str, shallow: bool) -> Iterator[str]:
     try:
         holders = ask.remote_branches("--contains", commit)
         known = bool(holders or ask.remote_branches("--count=1"))
-    except _NoAnswerError:
+    except NoAnswerError:
         return
     if any(name.startswith(f"refs/remotes/{remote}/") for name in holders):
         return

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli import check, external, merge, publish, recover
+from asset_provenance.cli import check, external, merge, publish, recover, resolve
 from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("recover")(recover.recover)
 app.command("external")(external.external)
+app.command("resolve")(resolve.resolve)
 app.command("merge")(merge.merge)
 app.command("publish")(publish.publish)
 

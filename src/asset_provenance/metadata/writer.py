@@ -198,6 +198,34 @@ def renew_processing(
     _write(output_dir, run_folder, several, [])
 
 
+def replace_file(output_dir: Path, run_folder: Path, path: str, content: bytes) -> None:
+    """Replace one file of the set that is there, and what its manifest says of that file.
+
+    Parameters
+    ----------
+    output_dir, run_folder
+        As for :func:`write_set`.
+    path
+        Of the file, relative to the asset's folder.
+    content
+        Its new content.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; then nothing has changed.
+    """
+    several = [FileToWrite(path, content)]
+    manifest = read_manifest(output_dir)
+    files = manifest.get("files")
+    # What was edited by hand since stays known as such.
+    if isinstance(files, dict) and is_as_written(output_dir / path, files.get(path)):
+        entry = {**files[path], "sha256": digest(content)}
+        new = {**manifest, "files": {**files, path: entry}}
+        several.append(FileToWrite(MANIFEST, json.dumps(new, indent=1).encode()))
+    _write(output_dir, run_folder, several, [])
+
+
 def _process_names(path: Path) -> list[str]:
     try:
         listed = parse_json(read_bytes(path), path)["data_processes"]

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import select
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -38,8 +34,6 @@ _LATEST = 0.3
 _log = logging.getLogger("asset_provenance")
 
 Record = Mapping[str, Any]
-
-_CAN_DETACH = hasattr(os, "fork")
 
 
 def find_database(settings: Settings) -> tuple[str, str]:
@@ -141,9 +135,8 @@ class _Lookup:
         self.names = names
         self._timeout = catalog.timeout
         self._deadline = time.monotonic() + seconds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program: children.Program | None = None
         self._failure: str | None = None
-        # Files, not pipes: neither side ever waits for the other to read.
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - read when the program has ended
         request = {
             "names": names,
@@ -152,31 +145,18 @@ class _Lookup:
             "deadline": self._deadline - _LATEST,
         }
         try:
-            self._process = self._started(json.dumps(request).encode())
+            self._program = children.Program(
+                "asset_provenance.services.docdb", "_answer_request", request, self._answer
+            )
         except OSError as error:
             self._failure = f"the program that asks could not be started: {error.strerror}"
 
-    def _started(self, request: bytes) -> subprocess.Popen[bytes]:
-        module = "asset_provenance.services.docdb"
-        with tempfile.TemporaryFile() as question:
-            question.write(request)
-            question.seek(0)
-            process = subprocess.Popen(
-                children.command(module, "_answer_request", detached=_CAN_DETACH),
-                stdin=question,
-                stdout=self._answer,
-                stderr=subprocess.PIPE,  # nobody reads it: that it closes tells of the end
-                env=children.environment(),
-                start_new_session=True,  # Ctrl-C is for the user's program
-            )
-        if _CAN_DETACH:
-            process.wait()
-        return process
-
     def answer(self) -> tuple[list[Record], str | None]:
         """Wait for the answer: the records, and why they are not all there may be."""
-        is_done = self._wait(self._deadline - time.monotonic())
-        self._end(is_done=is_done)
+        is_done = True
+        if self._program is not None:
+            is_done = self._program.wait(self._deadline - time.monotonic())
+            self._program.end()
         try:
             with self._answer:
                 self._answer.seek(0)
@@ -189,38 +169,9 @@ class _Lookup:
 
     def end(self) -> None:
         """End the program that asks."""
-        self._end(is_done=self._wait(0))
+        if self._program is not None:
+            self._program.end()
         self._answer.close()
-
-    def _wait(self, seconds: float) -> bool:
-        """Wait for the end of the program, for so long at most; say whether it has ended."""
-        if self._process is None or self._process.stderr is None:
-            return True
-        if not _CAN_DETACH:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(max(0.0, seconds))
-            return self._process.poll() is not None
-        poll = select.poll()
-        poll.register(self._process.stderr, select.POLLIN)
-        until = time.monotonic() + seconds
-        while events := poll.poll(max(0.0, until - time.monotonic()) * 1000):
-            if events[0][1] & select.POLLHUP:
-                return True
-            os.read(self._process.stderr.fileno(), 65536)  # last words of a Python that failed
-        return False
-
-    def _end(self, *, is_done: bool) -> None:
-        if self._process is None:
-            return
-        if not is_done and _CAN_DETACH:
-            # The group is the program's own, and outlives the child that has left it.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        elif not is_done:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
 
 
 def _chosen(records: list[Record], ref: InputRef) -> Record:

@@ -1,0 +1,84 @@
+"""Facts that become known after a run are written into its ``processing.json``, all at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.corefiles import JOURNAL_FOLDER, file_name, parse_json, read_bytes
+from asset_provenance.errors import StorageError, UsageError
+from asset_provenance.folder import OutputFolder
+from asset_provenance.metadata import writer
+
+__all__ = ["Amendment"]
+
+_PROCESSING = file_name("processing")
+
+
+class Amendment:
+    """The processing of a written set, to be read, changed and written back.
+
+    Nothing but what is changed becomes another: the file is not read through the schema's models.
+
+    Parameters
+    ----------
+    folder
+        Of the set.
+
+    Raises
+    ------
+    UsageError
+        If there is none in it.
+    StorageError
+        If it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.path = self.folder / _PROCESSING
+        if not self.path.is_file():
+            raise UsageError(
+                f"there is no {_PROCESSING} in {folder}: give the folder of a result, as it was "
+                "written"
+            )
+        try:
+            self._read = read_bytes(self.path)
+            self.processing: dict[str, Any] = parse_json(self._read, self.path)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self.path} cannot be read: {error}") from error
+
+    def codes(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the code of each process, and of each pipeline, with whose it is."""
+        for key in ("data_processes", "pipelines"):
+            listed = self.processing.get(key)
+            for item in listed if isinstance(listed, list) else ():
+                code = item.get("code") if key == "data_processes" else item
+                if isinstance(item, dict) and isinstance(code, dict):
+                    yield str(item.get("name")), code
+
+    def write(self) -> None:
+        """Write the file with what was changed.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written, or was changed by somebody else since it was read; then it
+            stays as it is.
+        """
+        own = OutputFolder(self.folder)
+        staging = own.path / JOURNAL_FOLDER / os.urandom(6).hex()
+        try:
+            writer.roll_forward(own.path)
+            if read_bytes(self.path) != self._read:
+                raise StorageError(f"{self.path} was changed meanwhile; try again")
+            content = json.dumps(self.processing, indent=3, ensure_ascii=False).encode(
+                "utf-8", "surrogatepass"
+            )
+            writer.replace_file(own.path, staging, _PROCESSING, content)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            own.give_back()
