@@ -30,10 +30,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(8, 2 * (os.cpu_count() or 1))
 
 
+_OF_THE_PLACE = (
+    "ASSET_PROVENANCE_", "GIT_", "CO_", "CODEOCEAN_", "COMMIT_ID", "PIPELINE_", "AWS_BATCH_",
+    "APPTAINER_", "SINGULARITY_", "KUBERNETES_",
+)  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in list(os.environ):
-        if variable.startswith(("ASSET_PROVENANCE_", "GIT_", "CO_")):
+        if variable.startswith(_OF_THE_PLACE):
             monkeypatch.delenv(variable)
     home = tmp_path / "home"
     home.mkdir()

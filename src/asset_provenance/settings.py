@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,6 +179,8 @@ def load_settings(
     project_file = _nearest_file([folder for folder in start if folder is not None], problems)
     files = (project_file, user_file() if own_file is None else own_file)
     layers += [_from_file(file, problems) for file in files if file is not None]
+    if not any({"pipelines", "pipeline_name"} & layer.keys() for layer in layers):
+        layers.append(_from_pipeline(os.environ if environ is None else environ))
     given: dict[str, Given] = {}
     for layer in layers:
         for name, value in layer.items():
@@ -212,6 +215,23 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
         except ValueError as error:
             problems.append(f"{variable}: {error}")
     return result
+
+
+def _from_pipeline(environ: Mapping[str, str]) -> dict[str, Given]:
+    """Give the pipeline that the variables of the pipeline itself name."""
+    name, url, version = (
+        environ.get(f"PIPELINE_{part}", "").strip() for part in ("NAME", "URL", "VERSION")
+    )
+    if not (name and url):
+        return {}
+    if not re.match(r"(https?|ssh|git)://[^\s/]|git@[^\s/]+:", url):
+        _log.warning("PIPELINE_URL is not recorded: it is no URL, such as https://host/pipeline")
+        return {}
+    pipeline = {"name": name, "url": url, **({"version": version} if version else {})}
+    return {
+        "pipelines": Given([pipeline], "PIPELINE_URL"),
+        "pipeline_name": Given(name, "PIPELINE_NAME"),
+    }
 
 
 def parse_text(name: str, text: str) -> Any:

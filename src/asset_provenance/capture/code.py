@@ -356,6 +356,10 @@ def _of_capsule(record: CodeRecord, folder: str) -> CodeRecord:
     capsule = find_capsule(folder)
     if capsule is None or capsule.code is None:
         return record
+    for problem in capsule.problems:
+        if problem not in _warned:
+            _warned.add(problem)
+            _logger.warning("%s", problem)
     return dataclasses.replace(
         record,
         url=capsule.url or record.url,

@@ -59,7 +59,7 @@ class History:
 
     def __init__(self, folder: str, *, seconds: float) -> None:
         self._ask = Questions(folder, seconds, most=_MOST)
-        answer = self._ask("log", "--all", "--format=%H %T %ct")
+        answer = self._ask("log", "--all", "--date-order", "--format=%H %T %ct")
         lines = [line.split() for line in answer.decode("ascii", "replace").splitlines()]
         self._commits = {
             commit: (tree, datetime.fromtimestamp(int(time), UTC)) for commit, tree, time in lines
@@ -84,8 +84,9 @@ class History:
                 if tree in wanted:
                     told = Commit(commit, self._commits[commit][1], tags.get(commit, ()), path)
                     found[tree].append(told)
+        order = {commit: number for number, commit in enumerate(self._commits)}
         for commits in found.values():
-            commits.sort(key=lambda commit: (commit.time, commit.commit_hash), reverse=True)
+            commits.sort(key=lambda commit: order[commit.commit_hash])
         return found
 
     def _known(self, trees: Collection[str]) -> set[str]:

@@ -67,7 +67,8 @@ def test_what_is_converted_counts_as_git_keeps_it(code: Path) -> None:
     write(
         code / ".gitattributes",
         "* text=auto\n*.bat eol=crlf\n*.raw -text\n*.txt text\n*.id ident\nsub/*.md !text\n"
-        '"with space.cs" text\n*.u16 working-tree-encoding=UTF-16LE\n*.bin binary\n*.old crlf=input\n',
+        '"with space.cs" text\n*.u16 working-tree-encoding=UTF-16LE\n*.bin binary\n'
+        "*.old crlf=input\n",
     )
     for name in ("a.py", "a.bat", "a.raw", "a.txt", "with space.cs", "sub/a.md", "a.bin", "a.old"):
         write(code / name, b"one\r\ntwo\r\n")
