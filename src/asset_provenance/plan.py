@@ -173,10 +173,10 @@ class Plan:
             return f"{self.process_name}_{self.creation_time:%Y-%m-%d_%H-%M-%S}_{self.fragment}"
         return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
 
-    def identifier(self, ask_tree: Callable[[str], None]) -> CodeIdentifier:
-        """Give the finder of code for this run; see there for ``ask_tree``."""
+    def identifier(self, settle_tree: Callable[[CodeRecord], CodeRecord]) -> CodeIdentifier:
+        """Give the finder of code for this run; see there for ``settle_tree``."""
         return CodeIdentifier(
-            ask_tree=ask_tree,
+            settle_tree=settle_tree,
             code_url=self.settings.text("code_url"),
             code_version=self.settings.text("code_version"),
             # Of equal code each parallel stage would leave a patch of the same name.

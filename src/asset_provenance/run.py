@@ -198,7 +198,7 @@ class Run:
     def _record(self, arguments: Arguments, file: str) -> Recorder:
         plan, request, function = self.plan, self._request, self._function
         self._trees = TreeAsker(lambda: self.journal.folder, (plan.data_root, plan.output_dir))
-        identifier = plan.identifier(self._trees.ask)
+        identifier = plan.identifier(self._trees.begin)
         plan.main_code = identifier.of_main()
         plan.surroundings = identifier.surroundings()
         self.journal.asset(_asset_record(plan))

@@ -21,11 +21,13 @@ from asset_provenance.capture.trees import TreeError, tree_id
 from asset_provenance.children import Program
 from asset_provenance.records import CodeRecord, printable
 
-__all__ = ["TreeAnswer", "TreeAsker", "read_trees", "with_tree"]
+__all__ = ["TreeAnswer", "TreeAsker", "read_trees", "with_tree", "with_tree_at_once"]
 
 _ENDING = ".tree"
 _LONGEST = 60.0
 """Seconds that the reading of one folder may take."""
+_SHORTEST = 2.0
+"""Seconds that it may take where a task waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,17 @@ def with_tree(code: CodeRecord, answers: Mapping[str, TreeAnswer]) -> CodeRecord
         return replace(code, version=f"tree:{answer.tree}", tree=None)
     note = f"the folder {printable(code.tree)} has no tree id: {answer.reason}"
     return replace(code, notes=(*code.notes, note), tree=None)
+
+
+def with_tree_at_once(code: CodeRecord) -> CodeRecord:
+    """Give a record of code with the id of its folder, which another machine does not have."""
+    if code.tree is None:
+        return code
+    try:
+        answer = TreeAnswer(tree_id(code.tree, seconds=_SHORTEST))
+    except TreeError as error:
+        answer = TreeAnswer(None, str(error))
+    return with_tree(code, {code.tree: answer})
 
 
 class TreeAsker:
@@ -71,6 +84,12 @@ class TreeAsker:
         # Without an answer, the record says so.
         with suppress(OSError), (self._answers() / _name(folder)).open("wb") as answer:
             self._programs[folder] = Program(__name__, "_answer_request", request, answer)
+
+    def begin(self, code: CodeRecord) -> CodeRecord:
+        """Begin to compute the id that is to be the version of code; give the code as it is."""
+        if code.tree is not None:
+            self.ask(code.tree)
+        return code
 
     def wait(self, folders: Iterable[str], seconds: float) -> dict[str, TreeAnswer]:
         """Give the answers for folders; those that are not there yet are waited for.

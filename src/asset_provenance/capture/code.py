@@ -86,8 +86,9 @@ class CodeIdentifier:
         Whether patches of uncommitted changes may be kept.
     timeout
         Seconds that git may take for one repository.
-    ask_tree
-        Called once with each folder whose tree id is to be the version.
+    settle_tree
+        Called with each record whose version is to be the tree id of a folder; gives it with the
+        id, or as it is when the id will be known later.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class CodeIdentifier:
         code_version: str | None = None,
         save_patch: bool = True,
         timeout: float = 10.0,
-        ask_tree: Callable[[str], None] = lambda _: None,
+        settle_tree: Callable[[CodeRecord], CodeRecord] = lambda record: record,
     ) -> None:
         self._code_url = clean_url(code_url) if code_url else None
         self._code_version = code_version or None
@@ -110,7 +111,7 @@ class CodeIdentifier:
         self.is_quiet = False
         """Whether it leaves it to others to tell that code cannot be reached."""
         self._git = Git(save_patch=save_patch, timeout=timeout)
-        self._ask_tree = ask_tree
+        self._settle_tree = settle_tree
         self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
         self._files: dict[str, CodeRecord] = {}
@@ -298,13 +299,11 @@ class CodeIdentifier:
             notes.append(f"the commit is of the work tree of {record.url}")
         commit = given or commit
         tree = record.tree if commit is None and version is None else None
-        if tree is not None:
-            self._ask_tree(tree)
         if url.startswith("file://"):
             notes.append(ONE_MACHINE)
             if not self.is_quiet:
                 tell_unreachable(url)
-        return dataclasses.replace(
+        finished = dataclasses.replace(
             record,
             url=url,
             version=version,
@@ -313,6 +312,7 @@ class CodeIdentifier:
             notes=tuple(notes),
             tree=tree,
         )
+        return finished if tree is None else self._settle_tree(finished)
 
 
 def tell_unreachable(url: str) -> None:

@@ -31,6 +31,7 @@ from asset_provenance.recorder import Recorder, context, enter, leave, open_reco
 from asset_provenance.records import JsonValue, ProcessRecord, to_json
 from asset_provenance.settings import load_settings
 from asset_provenance.tracking import is_tracked
+from asset_provenance.treeanswers import with_tree_at_once
 
 if TYPE_CHECKING:
     from asset_provenance.journal import Journal
@@ -327,7 +328,7 @@ class _Recorder(Recorder):
             output_dir=output_dir,
             data_root=data_root,
             resolver=resolver,
-            identifier=CodeIdentifier(**asset["code"]),
+            identifier=CodeIdentifier(**asset["code"], settle_tree=with_tree_at_once),
             journal=cast("Journal", sender),
             block=_STANDING,
             max_repeats=asset["max_repeats"],
