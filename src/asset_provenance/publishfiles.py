@@ -27,7 +27,8 @@ from asset_provenance.patches import files_below, is_patch
 from asset_provenance.services.requesting import RefusedError
 
 if TYPE_CHECKING:
-    from asset_provenance.services.codeocean import AssetSource, CodeOceanService, RemoteAsset
+    from asset_provenance.services.codeocean import CodeOceanService
+    from asset_provenance.services.remote import AssetSource, RemoteAsset
 
 __all__ = [
     "Held",

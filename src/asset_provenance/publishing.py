@@ -19,8 +19,8 @@ from asset_provenance.services.requesting import UnansweredError
 
 if TYPE_CHECKING:
     from asset_provenance.publishplan import Plan
-    from asset_provenance.services.codeocean import RemoteAsset
     from asset_provenance.services.registry import Record
+    from asset_provenance.services.remote import RemoteAsset
 
 __all__ = ["Published", "kept_patches", "publish"]
 

@@ -26,15 +26,16 @@ from asset_provenance.publishsource import (
     Request,
     asked_source,
     known_bucket,
-    reach_code_ocean,
     settled_source,
 )
+from asset_provenance.services.codeocean import reach_code_ocean
 from asset_provenance.services.lookup import find_database
 from asset_provenance.settings import load_settings
 
 if TYPE_CHECKING:
-    from asset_provenance.services.codeocean import AssetSource, CodeOceanService, RemoteAsset
+    from asset_provenance.services.codeocean import CodeOceanService
     from asset_provenance.services.registry import Record, Registry
+    from asset_provenance.services.remote import AssetSource, RemoteAsset
 
 __all__ = ["OPEN_BUCKET", "Plan", "as_json", "make_plan"]
 
@@ -118,17 +119,14 @@ def make_plan(publication: Publication, request: Request) -> Plan:
     folder = publication.folder
     settings = load_settings({}, script_folder=None)
     seconds = settings.service_timeout
-    offline = settings.flag("offline", default=False)
+    offline = settings.against_asking("publishing")
     unasked = unasked_in(files_below(folder))
     problems = [
         *settings.problems,
         *_against_publishing(publication, request),
         *_against_journals(folder, unasked),
+        *offline,
     ]
-    if offline:
-        given = settings.get("offline")
-        where = f" ({given.source})" if given else ""
-        problems.append(f"offline is set{where}, and publishing asks services: set it to false")
     try:
         database = find_database(settings)
     except ValueError as error:

@@ -6,22 +6,18 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asset_provenance.errors import ServiceError
-from asset_provenance.services.access import (
-    DOMAIN_VARIABLE,
-    TOKEN_VARIABLES,
-    find_domain,
-    find_token,
-)
-from asset_provenance.services.codeocean import AssetSource, CodeOceanService
+from asset_provenance.services.remote import AssetSource
 from asset_provenance.services.requesting import RefusedError
+
+if TYPE_CHECKING:
+    from asset_provenance.services.codeocean import CodeOceanService
 
 __all__ = [
     "Request",
     "asked_source",
     "known_bucket",
-    "reach_code_ocean",
     "settled_source",
 ]
 
@@ -99,33 +95,6 @@ def known_bucket(
         )
         return None
     return found[1]
-
-
-def reach_code_ocean(seconds: float, problems: list[str]) -> CodeOceanService | None:
-    """Give Code Ocean with the user's token, if both are known; nothing is asked of it."""
-    token = find_token()
-    if token is None:
-        problems.append(
-            "no token for Code Ocean is known: attach it to the capsule as a secret, or set one "
-            f"of {', '.join(TOKEN_VARIABLES)}, or any variable with a value that begins with cop_"
-        )
-    try:
-        domain = find_domain()
-    except ValueError as error:
-        problems.append(f"{DOMAIN_VARIABLE}: {error}")
-        return None
-    if domain is None:
-        problems.append(
-            f"nobody knows where Code Ocean is: set {DOMAIN_VARIABLE}, as in "
-            f'{DOMAIN_VARIABLE}="https://codeocean.allenneuraldynamics.org"'
-        )
-    if domain is None or token is None:
-        return None
-    try:
-        return CodeOceanService(domain, token, seconds=seconds)
-    except ServiceError as error:  # its SDK is missing
-        problems.append(str(error))
-        return None
 
 
 def settled_source(

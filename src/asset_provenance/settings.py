@@ -134,6 +134,14 @@ class Settings:
         """Seconds that a service on the network may take."""
         return self.seconds("service_timeout", default=_SERVICE_TIMEOUT)
 
+    def against_asking(self, what: str) -> list[str]:
+        """Tell what stands against asking services at all, which something needs."""
+        if not self.flag("offline", default=False):
+            return []
+        given = self.get("offline")
+        where = f" ({given.source})" if given else ""
+        return [f"offline is set{where}, and {what} asks services: set it to false"]
+
     def flag(self, name: str, default: bool) -> bool:
         """Give an option that is true or false."""
         given = self._given.get(name)

@@ -15,7 +15,8 @@ import pytest
 
 from asset_provenance.errors import ServiceError
 from asset_provenance.services.access import Token, find_domain, find_token
-from asset_provenance.services.codeocean import AssetSource, CodeOceanService
+from asset_provenance.services.codeocean import CodeOceanService
+from asset_provenance.services.remote import AssetSource
 from asset_provenance.services.requesting import RefusedError, UnansweredError
 from asset_provenance.testing import Fault, LoopbackServices
 

@@ -4,123 +4,40 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asset_provenance.errors import ServiceError
-from asset_provenance.services.requesting import Asker, UnansweredError, bound
+from asset_provenance.services.access import (
+    DOMAIN_VARIABLE,
+    TOKEN_VARIABLES,
+    find_domain,
+    find_token,
+)
+from asset_provenance.services.remote import (
+    AssetSource,
+    RemoteAsset,
+    RemoteCapsule,
+    RemoteComputation,
+    read_asset,
+    read_capsule,
+    read_computation,
+)
+from asset_provenance.services.requesting import Asker, UnansweredError, bound, if_seen
 
 if TYPE_CHECKING:
     import requests
-    from codeocean.data_asset import DataAsset
     from codeocean.models.folder import FileURLs, Folder
 
     from asset_provenance.services.access import Token
 
-__all__ = ["AssetSource", "CodeOceanService", "RemoteAsset", "RemoteComputation"]
+__all__ = ["CodeOceanService", "reach_code_ocean"]
 
 _Answer = TypeVar("_Answer")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 """Seconds between two looks at a data asset that is being made."""
-
-
-@dataclass(frozen=True, slots=True)
-class AssetSource:
-    """What a data asset is made from.
-
-    Parameters
-    ----------
-    computation
-        Whose results; or the session of a cloud workstation, if ``in_session``.
-    path
-        Of the results, or in the session; empty for all results.
-    in_session
-        Whether the computation is a session that still goes on.
-    bucket, prefix
-        A folder in S3, where the files stay.
-    """
-
-    computation: str | None = None
-    path: str = ""
-    in_session: bool = False
-    bucket: str | None = None
-    prefix: str = ""
-
-    @property
-    def url(self) -> str | None:
-        """The URL of the folder in S3."""
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/") if self.bucket else None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteComputation:
-    """A computation, as far as it matters here."""
-
-    id: str
-    state: str
-    end_status: str | None
-    is_session: bool
-    has_results: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteAsset:
-    """A data asset in Code Ocean.
-
-    Parameters
-    ----------
-    id, name, state, mount, description, tags, files, size, failure_reason, custom_metadata
-        As Code Ocean has them.
-    computation
-        The computation that it was made from, where that is told.
-    origin, bucket, prefix, is_external
-        The folder in S3 that it was made from, where that is told, and whether its files are there.
-    is_archived
-        Whether it was put away.
-    """
-
-    id: str
-    name: str
-    state: str
-    mount: str
-    description: str
-    tags: tuple[str, ...]
-    files: int | None
-    size: int | None
-    failure_reason: str | None
-    custom_metadata: Mapping[str, Any] | None
-    computation: str | None
-    origin: str | None
-    bucket: str | None
-    prefix: str | None
-    is_external: bool
-    is_archived: bool = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it can be used."""
-        return self.state == "ready"
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it will never be ready."""
-        return self.state == "failed"
-
-    def serves(self, source: AssetSource) -> bool:
-        """Say whether it can be used as what is made from a source."""
-        return not (self.has_failed or self.is_archived) and self.may_be_from(source)
-
-    def may_be_from(self, source: AssetSource) -> bool:
-        """Say whether nothing that is told of it speaks against it being made from a source."""
-        if self.computation is not None:  # whose files may have been moved to a bucket since
-            return source.bucket is None and self.computation == source.computation
-        if source.bucket is None:
-            return self.bucket is None and self.origin in (None, "local")
-        ours = (source.bucket, source.prefix.strip("/"))
-        is_there = (self.bucket, (self.prefix or "").strip("/")) == ours and self.is_external
-        return is_there or (self.bucket is None and self.origin is None)
 
 
 class CodeOceanService:
@@ -160,6 +77,7 @@ class CodeOceanService:
         self._files.auth = _signed_already
         bound(self._files, seconds)
         self._assets, self._computations = client.data_assets, client.computations
+        self._capsules, self._pipelines = client.capsules, client.pipelines
         hints = {
             401: f"the token in {token.variable} is not valid there: make a new one in the "
             "account's settings",
@@ -182,16 +100,25 @@ class CodeOceanService:
 
     def computation(self, computation_id: str) -> RemoteComputation:
         """Give a computation."""
-        found = self._ask(
+        identity = _in_path(computation_id)
+        return self._ask(
             f"for the computation {computation_id}",
-            lambda: self._computations.get_computation(_in_path(computation_id)),
+            lambda: read_computation(self._computations.get_computation(identity)),
         )
-        return RemoteComputation(
-            id=found.id,
-            state=str(found.state),
-            end_status=None if found.end_status is None else str(found.end_status),
-            is_session=bool(found.cloud_workstation),
-            has_results=found.has_results is not False,
+
+    def capsule(self, capsule_id: str) -> RemoteCapsule | None:
+        """Give a capsule or a pipeline; None if there is neither that the token gives access to."""
+        identity = _in_path(capsule_id)
+        return if_seen(
+            lambda: self._ask(
+                f"for the capsule {capsule_id}",
+                lambda: read_capsule(self._capsules.get_capsule(identity), is_pipeline=False),
+            )
+        ) or if_seen(
+            lambda: self._ask(
+                f"for the pipeline {capsule_id}",
+                lambda: read_capsule(self._pipelines.get_pipeline(identity), is_pipeline=True),
+            )
         )
 
     def results(self, computation_id: str, path: str) -> dict[str, int | None]:
@@ -259,7 +186,7 @@ class CodeOceanService:
         def search() -> list[str]:
             every = self._assets.search_data_assets_iterator(params)
             ours = [one for one in every if one.name == name]
-            return [_remote(one).id for one in sorted(ours, key=lambda one: int(one.created))]
+            return [read_asset(one).id for one in sorted(ours, key=lambda one: int(one.created))]
 
         kind = "archived data assets" if archived else "data assets"
         return self._ask(f"for {kind} named {name}", search)
@@ -268,7 +195,7 @@ class CodeOceanService:
         """Give a data asset."""
         return self._ask(
             f"for the data asset {asset_id}",
-            lambda: _remote(self._assets.get_data_asset(_in_path(asset_id))),
+            lambda: read_asset(self._assets.get_data_asset(_in_path(asset_id))),
         )
 
     def create(
@@ -291,7 +218,9 @@ class CodeOceanService:
             source=_source(source),
         )
         what = f"to create the data asset {name}"
-        return self._ask(what, lambda: _remote(self._assets.create_data_asset(params)), once=True)
+        return self._ask(
+            what, lambda: read_asset(self._assets.create_data_asset(params)), once=True
+        )
 
     def describe(self, asset: RemoteAsset, *, tags: Sequence[str], description: str) -> RemoteAsset:
         """Give a data asset tags and a description; what it has besides stays."""
@@ -306,7 +235,7 @@ class CodeOceanService:
         )
         return self._ask(
             f"to set the tags of the data asset {asset.id}",
-            lambda: _remote(self._assets.update_metadata(_in_path(asset.id), params)),
+            lambda: read_asset(self._assets.update_metadata(_in_path(asset.id), params)),
         )
 
     def wait(
@@ -353,6 +282,33 @@ class CodeOceanService:
         return asset
 
 
+def reach_code_ocean(seconds: float, problems: list[str]) -> CodeOceanService | None:
+    """Give Code Ocean with the user's token, if both are known; nothing is asked of it."""
+    token = find_token()
+    if token is None:
+        problems.append(
+            "no token for Code Ocean is known: attach it to the capsule as a secret, or set one "
+            f"of {', '.join(TOKEN_VARIABLES)}, or any variable with a value that begins with cop_"
+        )
+    try:
+        domain = find_domain()
+    except ValueError as error:
+        problems.append(f"{DOMAIN_VARIABLE}: {error}")
+        return None
+    if domain is None:
+        problems.append(
+            f"nobody knows where Code Ocean is: set {DOMAIN_VARIABLE}, as in "
+            f'{DOMAIN_VARIABLE}="https://codeocean.allenneuraldynamics.org"'
+        )
+    if domain is None or token is None:
+        return None
+    try:
+        return CodeOceanService(domain, token, seconds=seconds)
+    except ServiceError as error:  # its SDK is missing
+        problems.append(str(error))
+        return None
+
+
 def _in_path(identity: str) -> str:
     """Let an identity be one part of a URL's path, whatever it holds."""
     from urllib.parse import quote  # noqa: PLC0415 - as above
@@ -392,26 +348,3 @@ def _source(source: AssetSource) -> Any:
         return models.Source(cloud_workstation=session)
     results = models.ComputationSource(id=identity, path=source.path or None)
     return models.Source(computation=results)
-
-
-def _remote(asset: DataAsset) -> RemoteAsset:
-    bucket, made_from = asset.source_bucket, asset.provenance
-    if not isinstance(asset.id, str) or not isinstance(asset.name, str):
-        raise TypeError("not a data asset")
-    return RemoteAsset(
-        id=asset.id,
-        name=asset.name,
-        state=str(asset.state),
-        mount=asset.mount,
-        description=asset.description or "",
-        tags=tuple(asset.tags or ()),
-        files=asset.files,
-        size=asset.size,
-        failure_reason=asset.failure_reason,
-        custom_metadata=asset.custom_metadata,
-        computation=made_from.computation if made_from else None,
-        origin=str(bucket.origin) if bucket and bucket.origin else None,
-        bucket=bucket.bucket if bucket else None,
-        prefix=bucket.prefix if bucket else None,
-        is_external=bool(bucket and bucket.external),
-    )

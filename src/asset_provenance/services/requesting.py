@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asset_provenance.errors import ServiceError
@@ -21,6 +22,7 @@ __all__ = [
     "RefusedError",
     "UnansweredError",
     "bound",
+    "if_seen",
     "may_pass",
     "pause",
     "read_answer",
@@ -199,6 +201,16 @@ class Asker:
         for secret in self.secrets:
             text = text.replace(secret, REDACTED)
         return redact_text(" ".join(text.split()))[:_LONGEST_REASON]
+
+
+def if_seen(ask: Callable[[], _Answer]) -> _Answer | None:
+    """Give an answer; None where there is no such thing, or none that may be seen."""
+    try:
+        return ask()
+    except RefusedError as error:
+        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            raise
+        return None
 
 
 def status_of(error: BaseException) -> int | None:
