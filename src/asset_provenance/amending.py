@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from asset_provenance.metadata import writer
 __all__ = ["Amendment"]
 
 _PROCESSING = file_name("processing")
+_TREE = re.compile(r" at tree:([0-9a-f]{40})")
 
 
 class Amendment:
@@ -59,6 +61,25 @@ class Amendment:
                 code = item.get("code") if key == "data_processes" else item
                 if isinstance(item, dict) and isinstance(code, dict):
                     yield str(item.get("name")), code
+
+    def drop_note(self, name: str, line: str) -> None:
+        """Take a line out of the notes of a process."""
+        for process in self.processing.get("data_processes") or ():
+            if not isinstance(process, dict) or process.get("name") != name:
+                continue
+            if isinstance(process.get("notes"), str):
+                lines = process["notes"].split("\n")
+                process["notes"] = "\n".join(one for one in lines if one != line) or None
+
+    def tell_commits(self, commits: Mapping[str, str]) -> None:
+        """Tell the commit wherever the notes of all name the id of a folder, by those ids."""
+
+        def told(found: re.Match[str]) -> str:
+            commit = commits.get(found[1])
+            return found[0] if commit is None else f" at {commit} (tree:{found[1]})"
+
+        if isinstance(self.processing.get("notes"), str):
+            self.processing["notes"] = _TREE.sub(told, self.processing["notes"])
 
     def write(self) -> None:
         """Write the file with what was changed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,6 @@ from asset_provenance.errors import UsageError
 __all__ = ["Resolution", "Resolved", "resolve"]
 
 _TREE = re.compile(r"tree:([0-9a-f]{40})")
-_IN_TEXT = re.compile(r" at tree:([0-9a-f]{40})")
 _SECONDS = 3600.0
 
 
@@ -116,9 +115,9 @@ def resolve(folder: Path, repository: Path) -> Resolution:
             chosen.setdefault(tree, commit)
             _fill(code, commit, url)
             if url is not None:
-                _drop_note(amendment.processing, name)
+                amendment.drop_note(name, ONE_MACHINE)
     if chosen:
-        _amend_notes(amendment.processing, chosen)
+        amendment.tell_commits({tree: one.commit_hash for tree, one in chosen.items()})
         amendment.write()
     return Resolution(tuple(resolved), url, len(history), history.gaps)
 
@@ -159,22 +158,3 @@ def _fill(code: dict[str, Any], commit: Commit, url: str | None) -> None:
     script = code.get("run_script")
     if isinstance(script, str) and not str(code.get("url")).startswith("file://"):
         code["run_script"] = (PurePosixPath(commit.path) / script).as_posix()
-
-
-def _drop_note(processing: dict[str, Any], name: str) -> None:
-    """Take out the note of a process that its URL leads nowhere: it has another one now."""
-    for process in processing.get("data_processes") or ():
-        if process.get("name") == name and isinstance(process.get("notes"), str):
-            lines = [line for line in process["notes"].split("\n") if line != ONE_MACHINE]
-            process["notes"] = "\n".join(lines) or None
-
-
-def _amend_notes(processing: dict[str, Any], chosen: Mapping[str, Commit]) -> None:
-    """Tell the commit wherever the notes name a folder's id."""
-
-    def told(found: re.Match[str]) -> str:
-        commit = chosen.get(found[1])
-        return found[0] if commit is None else f" at {commit.commit_hash} (tree:{found[1]})"
-
-    if isinstance(processing.get("notes"), str):
-        processing["notes"] = _IN_TEXT.sub(told, processing["notes"])

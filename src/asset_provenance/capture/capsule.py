@@ -16,13 +16,14 @@ from pathlib import Path
 from asset_provenance.capture.gitfiles import find_root
 from asset_provenance.capture.given_code import COMMIT, version_or_commit
 
-__all__ = ["Capsule", "Place", "find_capsule"]
+__all__ = ["Capsule", "Place", "find_capsule", "ran_in"]
 
 _IDS = ("CO_CAPSULE_ID", "CO_COMPUTATION_ID", "CO_PIPELINE_ID")
 _COMMITS = ("CO_COMMIT", "GIT_COMMIT", "COMMIT_ID")
 _VERSION_FILE = "CODE_VERSION"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")
 _HOST = re.compile(r"[0-9A-Za-z.-]+(:\d{1,5})?")
+_SENTENCE = re.compile(r"Ran in Code Ocean \(([^()]+)\)(?:: (.+))?\.")
 _VERSION = re.compile(r"[A-Za-z]{0,10}[-_.]?\d[0-9A-Za-z.+_-]{0,60}")
 
 
@@ -73,6 +74,21 @@ class Capsule:
         )
         told = ", ".join(f"{name} {value}" for name, value in known if value)
         return f"Ran in Code Ocean ({self.place}){': ' if told else ''}{told}."
+
+
+def ran_in(notes: str) -> Capsule | None:
+    """Give the capsule that notes tell of, one sentence a line; of several the last, our own."""
+    for line in reversed(notes.split("\n")):
+        found = _SENTENCE.fullmatch(line)
+        if found is not None and found[1] in list(Place):
+            known = dict(item.split(" ", 1) for item in (found[2] or "").split(", ") if " " in item)
+            return Capsule(
+                Place(found[1]),
+                known.get("capsule"),
+                known.get("computation"),
+                known.get("pipeline"),
+            )
+    return None
 
 
 def find_capsule(

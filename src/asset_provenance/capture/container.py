@@ -16,13 +16,13 @@ from pathlib import Path
 from asset_provenance.records import printable
 from asset_provenance.redaction import redact_text
 
-__all__ = ["Container", "find_container"]
+__all__ = ["Container", "find_container", "image_in_full"]
 
 _FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 _ARG = re.compile(r"ARG\s+([A-Za-z_]\w*)(?:=(\S*))?\s*", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?[-+]([^}]*))?\})")
 _IMAGE = re.compile(
-    r"(?P<uri>[A-Za-z0-9][\w./-]*(?::\d+/[\w./-]+)?)(?::(?P<tag>[\w.-]+))?(?:@\S+)?"
+    r"(?P<uri>[A-Za-z0-9][\w./-]*(?::\d+/[\w./-]+)?)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>\S+))?"
 )
 
 
@@ -89,6 +89,15 @@ def find_container(
     if variables.get("KUBERNETES_SERVICE_HOST"):
         return Container("Docker", source="Kubernetes")
     return None
+
+
+def image_in_full(text: str) -> Container | None:
+    """Read the name of an image, with its tag or digest; None for less, such as an id alone."""
+    found = _IMAGE.fullmatch(text.strip())
+    state = found and (found["tag"] or found["digest"])
+    if not found or not state or found["uri"] == "sha256":  # the last is a digest alone
+        return None
+    return Container("Docker", found["uri"], state)
 
 
 def _singularity(variables: Mapping[str, str], root: Path) -> Container | None:

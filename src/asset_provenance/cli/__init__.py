@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli import check, external, merge, publish, recover, resolve
+from asset_provenance.cli import check, enrich, external, merge, publish, recover, resolve
 from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
@@ -33,6 +33,7 @@ app.command("check")(check.check)
 app.command("recover")(recover.recover)
 app.command("external")(external.external)
 app.command("resolve")(resolve.resolve)
+app.command("enrich")(enrich.enrich)
 app.command("merge")(merge.merge)
 app.command("publish")(publish.publish)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asset_provenance.cli.terminal import complain, say, say_json
+from asset_provenance.cli.terminal import acting_command, complain, say, say_json
 from asset_provenance.errors import ServiceError, StorageError
-from asset_provenance.redaction import redact_arguments, redact_json, redact_text
+from asset_provenance.redaction import redact_json, redact_text
 
 if TYPE_CHECKING:
     from asset_provenance.publishing import Published
@@ -107,7 +106,7 @@ def publish(
     elif as_json:
         say_json({"plan": redact_json(publishplan.as_json(plan)), "published": None})
     else:
-        _say(f"-> to do it: {_command()}")
+        _say(f"-> to do it: {acting_command()}")
 
 
 def _is_right(folder: Path, *, as_json: bool) -> bool:
@@ -188,7 +187,7 @@ class _Steps:
 
     def complain(self) -> None:
         done = "; ".join(self.done) or "nothing"
-        complain(f"done so far: {done}. To go on, run again: {_command()}")
+        complain(f"done so far: {done}. To go on, run again: {acting_command()}")
 
 
 def _act(plan: Plan, request_file: Path | None, *, seconds: float, as_json: bool) -> None:
@@ -224,7 +223,9 @@ def _act(plan: Plan, request_file: Path | None, *, seconds: float, as_json: bool
         for line in ("", *request.splitlines()):
             steps.show(line)
     if failure is None and not steps.is_read:
-        complain(f"all was done, but nobody read it to its end; to see it again: {_command()}")
+        complain(
+            f"all was done, but nobody read it to its end; to see it again: {acting_command()}"
+        )
     if failure is not None or not steps.is_read:
         raise typer.Exit(_FOUND_WRONG)
 
@@ -304,9 +305,3 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         yield lambda state, seconds: status.update(
             f"the data asset is made: {state}, {seconds:.0f} s"
         )
-
-
-def _command() -> str:
-    """Give the command line again, as it was given, with what carries it out."""
-    given = [word for word in sys.argv[1:] if word != "--yes"]
-    return shlex.join(["asset-provenance", *redact_arguments(given), "--yes"])

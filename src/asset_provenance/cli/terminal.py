@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from asset_provenance.redaction import redact_text
+from asset_provenance.redaction import redact_arguments, redact_text
 
-__all__ = ["complain", "counted", "say", "say_json"]
+__all__ = ["acting_command", "complain", "counted", "say", "say_json", "waiting"]
 
 _MISUSE = 2
 
@@ -62,8 +65,25 @@ def counted(number: int, thing: str, plural: str = "s") -> str:
     return f"{number} {thing}{'' if number == 1 else plural}"
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal that something is waited for; elsewhere say nothing."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
 def complain(text: str) -> int:
     """Say why a command cannot be carried out, and give the exit status of that."""
     for line in f"asset-provenance: {redact_text(text)}".split("\n"):
         say(line, error=True)
     return _MISUSE
+
+
+def acting_command() -> str:
+    """Give the command line again, as it was given, with what carries it out: ``--yes``."""
+    given = [word for word in sys.argv[1:] if word != "--yes"]
+    return shlex.join(["asset-provenance", *redact_arguments(given), "--yes"])

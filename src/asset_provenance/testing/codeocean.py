@@ -61,6 +61,7 @@ class CodeOceanService(Holdings):
             ("GET", "computations/*/results/urls"): self._result_urls,
             ("GET", "capsules/*"): self._capsule,
             ("GET", "capsules/*/computations"): self._computations_of,
+            ("GET", "pipelines/*"): self._pipeline,
         }
 
     def handle(self, request: Request) -> Answer:
@@ -214,6 +215,9 @@ class CodeOceanService(Holdings):
 
     def _capsule(self, _: Request, capsule_id: str) -> Answer:
         return Answer(value=self._found(self._capsules, capsule_id, "capsule"))
+
+    def _pipeline(self, _: Request, pipeline_id: str) -> Answer:
+        return Answer(value=self._found(self._pipelines, pipeline_id, "pipeline"))
 
     def _computations_of(self, _: Request, capsule_id: str) -> Answer:
         self._found(self._capsules, capsule_id, "capsule")

@@ -92,6 +92,7 @@ class Holdings(Service):
         self._assets: dict[str, Asset] = {}
         self._computations: dict[str, Computation] = {}
         self._capsules: dict[str, Shown] = {}
+        self._pipelines: dict[str, Shown] = {}
 
     @property
     def assets(self) -> list[Shown]:
@@ -133,7 +134,7 @@ class Holdings(Service):
         cloud_workstation
             Whether it is a session, which people work in.
         capsule, commit, run_script, docker_image
-            What ran.
+            What ran; the capsule may be a pipeline that was added.
         data_assets
             What was attached: ``{"id": ..., "mount": ...}``.
         **fields
@@ -183,7 +184,7 @@ class Holdings(Service):
             self._computations[identity] = Computation(
                 shown | fields, {name: one for name, one in made_from.items() if one}, own
             )
-            if capsule is not None and capsule not in self._capsules:
+            if capsule is not None and capsule not in self._capsules | self._pipelines:
                 self.add_capsule(capsule)
         return identity
 
@@ -197,7 +198,41 @@ class Holdings(Service):
         **fields
             More of the fields that the API has for it.
         """
-        shown = {
+        with self._lock:
+            self._capsules[id] = self._new_capsule(id) | fields
+
+    def add_pipeline(self, id: str, **fields: Any) -> None:  # noqa: A002 - the API's own name
+        """Add a pipeline, as :meth:`add_capsule` adds a capsule."""
+        with self._lock:
+            self._pipelines[id] = self._new_capsule(id) | fields
+
+    def add_result(self, computation_id: str, name: str, **fields: Any) -> str:
+        """Add a data asset that was made of the results of a computation, and is ready.
+
+        Parameters
+        ----------
+        computation_id
+            Of a computation that was added.
+        name
+            Of the data asset.
+        **fields
+            Other values for the fields that the API has for it.
+
+        Returns
+        -------
+        str
+            Its id.
+        """
+        with self._lock:
+            form = {"name": name, "mount": name, "tags": []}
+            asset = self._make(form, *self._from_results({"id": computation_id}))
+            asset.looks, asset.failure = 0, None
+            asset.look()
+            asset.shown |= fields
+            return str(asset.shown["id"])
+
+    def _new_capsule(self, id: str) -> Shown:  # noqa: A002 - as above
+        return {
             "id": id,
             "created": int(time.time()),
             "name": f"Capsule {id}",
@@ -205,8 +240,6 @@ class Holdings(Service):
             "owner": self._owner,
             "slug": f"{int.from_bytes(hashlib.sha256(id.encode()).digest()[:3]) % 10**7:07d}",
         }
-        with self._lock:
-            self._capsules[id] = shown | fields
 
     # What the metadata database asks, when it registers an asset
 
