@@ -327,7 +327,7 @@ def test_either_of_computation_and_capsule_is_enough(held: LoopbackServices, ask
     [
         {"url": "https://github.com/lab/other"},
         {"url": "file:///home/me/analysis"},
-        {"url": "https://pypi.org/project/units", "name": "units", "version": "1.0"},
+        {"url": "file:///root/capsule/code", "name": "units", "version": "1.0"},
         {"url": "file:///root/capsule/code", "commit_hash": "f" * 40},
     ],
     ids=["another repository", "another folder", "package", "another commit of a folder"],
