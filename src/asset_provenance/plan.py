@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asset_provenance.capture.code import CodeIdentifier
+from asset_provenance.capture.gitahead import AskedAhead
 from asset_provenance.capture.inputs import InputResolver
 from asset_provenance.metadata import description, inheritance
 from asset_provenance.metadata.inputs import InputAsset, is_described, load_input
@@ -173,10 +174,14 @@ class Plan:
             return f"{self.process_name}_{self.creation_time:%Y-%m-%d_%H-%M-%S}_{self.fragment}"
         return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
 
-    def identifier(self, settle_tree: Callable[[CodeRecord], CodeRecord]) -> CodeIdentifier:
-        """Give the finder of code for this run; see there for ``settle_tree``."""
+    def identifier(
+        self, settle_tree: Callable[[CodeRecord], CodeRecord], ahead: AskedAhead
+    ) -> CodeIdentifier:
+        """Give the finder of code for this run; see there for the parameters."""
         return CodeIdentifier(
             settle_tree=settle_tree,
+            ahead=ahead,
+            without=(str(self.data_root), str(self.output_dir)),
             code_url=self.settings.text("code_url"),
             code_version=self.settings.text("code_version"),
             # Of equal code each parallel stage would leave a patch of the same name.

@@ -11,9 +11,9 @@ from typing import Any
 
 from asset_provenance.amending import Amendment
 from asset_provenance.capture.code import ONE_MACHINE
-from asset_provenance.capture.git import clone_url
 from asset_provenance.capture.gitasking import NoAnswerError
 from asset_provenance.capture.githistory import Commit, History
+from asset_provenance.capture.gitremotes import clone_url
 from asset_provenance.errors import UsageError
 
 __all__ = ["Resolution", "Resolved", "resolve"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from asset_provenance import observing, signals, unfinished
 from asset_provenance.capture import parameters as capture_parameters
+from asset_provenance.capture.code import ask_ahead
 from asset_provenance.capture.inputs import InputResolver, ResolvedInput
 from asset_provenance.capture.notebook import is_notebook
 from asset_provenance.capture.platform import absolute, default_folders, script_folder
@@ -32,6 +33,7 @@ from asset_provenance.settings import load_settings
 from asset_provenance.treeanswers import TreeAnswer, TreeAsker
 
 if TYPE_CHECKING:
+    from asset_provenance.capture.gitahead import AskedAhead
     from asset_provenance.plan import Plan
 
 __all__ = ["Request", "Run"]
@@ -95,10 +97,19 @@ class Run:
         self._late_inputs: list[ResolvedInput] = []
         self._given_processes: list[dict[str, Any]] = []
         self.is_open = True
+        # Git looks at every file of the work tree: while it does, the schema is imported.
+        ahead = ask_ahead(file, function)
+        try:
+            self._begin(bound, file, ahead)
+        finally:
+            ahead.end()
+
+    def _begin(self, bound: Arguments, file: str, ahead: AskedAhead) -> None:
+        request = self._request
         self.plan = self._prepare(bound)
         is_known = self.plan.inputs is not None or request.is_fragment
         self.name = self.plan.name(self.plan.inputs or ()) if is_known else None
-        self.recorder = self._record(bound, file)
+        self.recorder = self._record(bound, file, ahead)
         self._sampler = Sampler()
         self._sampler.start()
         self.recorder.usage = self._sampler.slice
@@ -195,10 +206,10 @@ class Run:
             return {"argv": redact_arguments(sys.argv[1:])}
         return {}
 
-    def _record(self, arguments: Arguments, file: str) -> Recorder:
+    def _record(self, arguments: Arguments, file: str, ahead: AskedAhead) -> Recorder:
         plan, request, function = self.plan, self._request, self._function
         self._trees = TreeAsker(lambda: self.journal.folder, (plan.data_root, plan.output_dir))
-        identifier = plan.identifier(self._trees.begin)
+        identifier = plan.identifier(self._trees.begin, ahead)
         plan.main_code = identifier.of_main()
         plan.surroundings = identifier.surroundings()
         self.journal.asset(_asset_record(plan))

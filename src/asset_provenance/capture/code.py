@@ -1,7 +1,7 @@
 """Which code ran: from settings, the git work tree, the installed distribution, or its capsule.
 
-The modules ``git``, ``gitfiles``, ``distributions``, ``given_code``, ``notebook``, ``capsule``,
-``container``, ``codefolder`` and ``trees`` are its helpers.
+The modules ``git`` (and its own helpers), ``distributions``, ``given_code``, ``notebook``,
+``capsule``, ``container``, ``codefolder`` and ``trees`` are its helpers.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from asset_provenance.capture.distributions import (
     where_from,
 )
 from asset_provenance.capture.git import Git, WorkTree
+from asset_provenance.capture.gitahead import AskedAhead
+from asset_provenance.capture.gitasking import TIMEOUT
 from asset_provenance.capture.gitfiles import find_root
 from asset_provenance.capture.given_code import version_or_commit
 from asset_provenance.capture.notebook import is_cell, notebook_file
@@ -39,10 +41,10 @@ from asset_provenance.records import CodeRecord, JsonValue, printable
 from asset_provenance.redaction import clean_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from importlib.metadata import Distribution
 
-__all__ = ["ONE_MACHINE", "CodeIdentifier", "Patch", "tell_unreachable"]
+__all__ = ["ONE_MACHINE", "CodeIdentifier", "Patch", "ask_ahead", "tell_unreachable"]
 
 _logger = logging.getLogger("asset_provenance")
 
@@ -86,9 +88,13 @@ class CodeIdentifier:
         Whether patches of uncommitted changes may be kept.
     timeout
         Seconds that git may take for one repository.
+    without
+        Folders of data and results: what is untracked in them is no code.
     settle_tree
         Called with each record whose version is to be the tree id of a folder; gives it with the
         id, or as it is when the id will be known later.
+    ahead
+        What git was asked before.
     """
 
     def __init__(
@@ -97,21 +103,25 @@ class CodeIdentifier:
         code_url: str | None = None,
         code_version: str | None = None,
         save_patch: bool = True,
-        timeout: float = 10.0,
+        timeout: float = TIMEOUT,
+        without: Collection[str] = (),
         settle_tree: Callable[[CodeRecord], CodeRecord] = lambda record: record,
+        ahead: AskedAhead | None = None,
     ) -> None:
         self._code_url = clean_url(code_url) if code_url else None
         self._code_version = code_version or None
-        self.options = {
+        self.options: dict[str, Any] = {
             "code_url": self._code_url,
             "code_version": self._code_version,
             "save_patch": save_patch,
+            "without": sorted({os.path.realpath(folder) for folder in without}),
         }
         """What another process of the operating system needs to find code likewise."""
         self.is_quiet = False
         """Whether it leaves it to others to tell that code cannot be reached."""
-        self._git = Git(save_patch=save_patch, timeout=timeout)
+        self._git = Git(save_patch=save_patch, timeout=timeout, without=self.options["without"])
         self._settle_tree = settle_tree
+        self._ahead = ahead
         self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
         self._files: dict[str, CodeRecord] = {}
@@ -170,8 +180,8 @@ class CodeIdentifier:
 
     def of_main(self) -> CodeRecord | None:
         """Tell which code the main script or notebook belongs to; None where none is known."""
-        path = notebook_file() or getattr(sys.modules.get("__main__"), "__file__", None)
-        return self.of_file(path) if isinstance(path, str) and _is_source(path) else None
+        path = _main_file()
+        return None if path is None else self.of_file(path)
 
     def surroundings(self) -> tuple[str, ...]:
         """Tell in sentences where the program runs, as far as the records do not."""
@@ -253,7 +263,8 @@ class CodeIdentifier:
             return self._finish(record if is_library else _of_capsule(record, folder))
         tree = self._trees.get(root)
         if tree is None:
-            tree = self._trees[root] = self._git.work_tree(root)
+            survey = None if self._ahead is None else self._ahead.take(root)
+            tree = self._trees[root] = self._git.work_tree(root, survey)
         commit = tree.commit and tree.commit[:_LONGEST_COMMIT]
         notes = tree.notes
         script = None
@@ -339,6 +350,30 @@ def _renew_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+def ask_ahead(file: str | None, function: Callable[..., Any] | None) -> AskedAhead:
+    """Have git begin with the code that a run will ask for: the main script's and its own.
+
+    Parameters
+    ----------
+    file, function
+        The file of a block, or the decorated function.
+    """
+    folders = []
+    code = getattr(_unwrap(function), "__code__", None)
+    for path in dict.fromkeys((_main_file(), file, getattr(code, "co_filename", None))):
+        with contextlib.suppress(OSError, ValueError):
+            folder = os.path.dirname(os.path.realpath(path or ""))  # noqa: PTH120
+            if path and _is_source(path) and not _is_library(folder):
+                folders.append(folder)
+    return AskedAhead(folders)
+
+
+def _main_file() -> str | None:
+    """Give the main script or notebook; None where none is known."""
+    path = notebook_file() or getattr(sys.modules.get("__main__"), "__file__", None)
+    return path if isinstance(path, str) and _is_source(path) else None
 
 
 def _record(url: str, script: str | None = None, **fields: Any) -> CodeRecord:

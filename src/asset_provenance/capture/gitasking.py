@@ -9,19 +9,22 @@ child.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 from asset_provenance.records import printable
 
-__all__ = ["BrokenGitError", "NoAnswerError", "Questions"]
+__all__ = ["TIMEOUT", "BrokenGitError", "NoAnswerError", "Question", "Questions"]
 
+TIMEOUT = 10.0
+"""Seconds for all questions about one work tree."""
 MAX_OUTPUT = 64_000_000
 
 # Only these of the user's GIT_ variables reach the child: the others (GIT_DIR, GIT_INDEX_FILE,
@@ -35,6 +38,8 @@ _ENVIRONMENT = {
     # A partial clone must not fetch what is missing: no network, no ssh, no credential helper.
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
+    # A commit is what its id says, not what this clone has put in its place.
+    "GIT_NO_REPLACE_OBJECTS": "1",
     "LC_ALL": "C",
 }
 _OPTIONS = (
@@ -42,11 +47,16 @@ _OPTIONS = (
     # Programs that a repository's own configuration could name.
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "log.showSignature=false"),
     # Settings that would make the patch one that `git apply` does not take.
     *("-c", "diff.noprefix=false"),
     *("-c", "diff.mnemonicPrefix=false"),
     *("-c", "diff.relative=false"),
 )
+
+
+_EMPTY = "ASSET_PROVENANCE_EMPTY"
+"""A variable of git's that holds nothing."""
 
 
 class NoAnswerError(Exception):
@@ -74,7 +84,19 @@ class Questions:
         self._root = root
         self._timeout = timeout
         self._most = most
-        self._deadline = time.monotonic() + timeout
+        self.deadline = 0.0
+        self.start_clock()
+        self._without_filters: list[str] = []
+
+    def start_clock(self) -> None:
+        """Let the time count from now on: until now, nobody has waited."""
+        self.deadline = time.monotonic() + self._timeout
+
+    def elsewhere(self, root: str) -> Questions:
+        """Give questions about another repository that share this time limit."""
+        other = Questions(root, self._timeout, most=self._most)
+        other.deadline = self.deadline
+        return other
 
     def __call__(
         self, *command: str, accept: Sequence[int] = (0,), given: bytes | None = None
@@ -95,56 +117,145 @@ class Questions:
         NoAnswerError
             If there is no answer; the text says why.
         """
+        return self.begin(*command, accept=accept, given=given).answer()
+
+    def begin(
+        self, *command: str, accept: Sequence[int] = (0,), given: bytes | None = None
+    ) -> Question:
+        """Ask git without waiting for the answer; as for a call.
+
+        Raises
+        ------
+        NoAnswerError
+            If git does not start.
+        """
         # Output goes to a file: however much it is, memory stays small, and a grandchild that
         # outlives git and holds a pipe open cannot make us wait.
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - the question closes it
         try:
-            with tempfile.TemporaryFile() as output, _input(given) as source:
-                status, errors = self._run(command, source, output)
-                output.seek(0)
-                answer = output.read()
-        except FileNotFoundError:
-            raise BrokenGitError("git is not installed here") from None
+            with _input(given) as source:
+                process = subprocess.Popen(
+                    ["git", "-C", self._root, *_OPTIONS, *self._without_filters, *command],
+                    env={**_environment(self._root), _EMPTY: ""},
+                    stdin=source,
+                    stdout=output,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # so that what git started can be ended with it
+                )
+        except OSError as error:
+            output.close()
+            if isinstance(error, FileNotFoundError):
+                raise BrokenGitError("git is not installed here") from None
+            if error.errno == errno.E2BIG:
+                raise NoAnswerError("there is too much to ask git at once") from None
+            raise BrokenGitError(f"git cannot be run here ({error.strerror})") from None
+        return Question(self, process, output, accept)
+
+    def config(self, pattern: str, *, file: str | None = None) -> list[tuple[str, str]]:
+        """Give the settings whose whole names match a regular expression, in their order.
+
+        Parameters
+        ----------
+        pattern
+            The expression.
+        file
+            Where they are; without, all those that hold for the repository.
+        """
+        place = ("--file", file) if file else ()
+        answer = self("config", *place, "--null", "--get-regexp", f"^({pattern})$", accept=(0, 1))
+        items = (os.fsdecode(item).partition("\n") for item in answer.split(b"\0") if item)
+        return [(name, value) for name, _, value in items]
+
+    def leave_out_filters(self, names: Iterable[str]) -> None:
+        """Have git compare files as they are: no filter of these names is run from here on."""
+        self._without_filters = [
+            part
+            for name in names
+            for key in ("clean", "smudge", "process", "required")
+            for part in _emptied(f"filter.{name}.{key}")
+        ]
+
+
+class Question:
+    """A question that git works on.
+
+    Parameters
+    ----------
+    questions
+        Those that it belongs to.
+    process, output
+        The git that was started, and the file that it writes to.
+    accept
+        The exit statuses of an answer.
+    """
+
+    def __init__(
+        self,
+        questions: Questions,
+        process: subprocess.Popen[bytes],
+        output: IO[bytes],
+        accept: Sequence[int],
+    ) -> None:
+        self._questions = questions
+        self._process = process
+        self._output = output
+        self._accept = accept
+
+    def answer(self) -> bytes:
+        """Wait for git, and give what it prints; once.
+
+        Raises
+        ------
+        NoAnswerError
+            If there is no answer; the text says why.
+        """
+        try:
+            status, errors = self._wait()
+            self._output.seek(0)
+            answer = self._output.read()
         except OSError as error:
             raise BrokenGitError(f"git cannot be run here ({error.strerror})") from None
-        if status in accept:
+        finally:
+            self.end()
+        if status in self._accept:
             return answer
         if b"dubious ownership" in errors or b"unsafe repository" in errors:
-            folder = printable(shlex.quote(self._root))
+            folder = printable(shlex.quote(self._questions._root))
             raise NoAnswerError(
                 "git does not trust the folder, which belongs to another user; to allow it: "
                 f"git config --global --add safe.directory {folder}"
             )
         raise NoAnswerError("git cannot read the repository")
 
-    def _run(
-        self, command: Sequence[str], source: IO[bytes] | int, output: IO[bytes]
-    ) -> tuple[int, bytes]:
-        process = subprocess.Popen(
-            ["git", "-C", self._root, *_OPTIONS, *command],
-            env=_environment(self._root),
-            stdin=source,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # so that what git started can be ended with it
-        )
-        try:
-            while True:
-                left = self._deadline - time.monotonic()
-                try:
-                    _, errors = process.communicate(timeout=max(0.0, min(left, 0.2)))
-                except subprocess.TimeoutExpired:
-                    if process.poll() is not None:
-                        return process.returncode, b""
-                    if left <= 0:
-                        raise BrokenGitError(
-                            f"git did not answer within {self._timeout:g} s"
-                        ) from None
-                    if os.fstat(output.fileno()).st_size > self._most:
-                        raise NoAnswerError("git's answer is too long") from None
-                else:
-                    return process.returncode, errors
-        finally:
-            _end(process)
+    def end(self) -> None:
+        """End git and whatever it started, and never wait long for that."""
+        self._output.close()
+        _end(self._process)
+
+    def _wait(self) -> tuple[int, bytes]:
+        process, limits = self._process, self._questions
+        while True:
+            left = limits.deadline - time.monotonic()
+            try:
+                _, errors = process.communicate(timeout=max(0.0, min(left, 0.2)))
+            except subprocess.TimeoutExpired:
+                if process.poll() is not None:
+                    return process.returncode, b""
+                if left <= 0:
+                    raise BrokenGitError(
+                        f"git did not answer within {limits._timeout:g} s"
+                    ) from None
+                if os.fstat(self._output.fileno()).st_size > limits._most:
+                    raise NoAnswerError("git's answer is too long") from None
+            else:
+                return process.returncode, errors
+
+
+def _emptied(key: str) -> tuple[str, ...]:
+    """Give the options that empty a setting."""
+    if "=" in key:  # where the key ends in the form that -c takes
+        return (f"--config-env={key}={_EMPTY}",)
+    return ("-c", f"{key}=")
 
 
 def _environment(root: str) -> dict[str, str]:
@@ -169,7 +280,6 @@ def _input(given: bytes | None) -> Iterator[IO[bytes] | int]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End git and whatever it started, and never wait long for that."""
     if process.poll() is None:
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):

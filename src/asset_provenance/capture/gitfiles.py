@@ -9,15 +9,18 @@ import contextlib
 import re
 from pathlib import Path
 
-__all__ = ["OBJECT_ID", "find_root", "read_config", "read_head"]
+__all__ = ["OBJECT_ID", "find_root", "git_folder", "read_config", "read_head"]
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+_LARGEST = 64_000_000
+"""Bytes that are read of one file: a list of all refs is the largest."""
 
 
 def find_root(folder: str) -> str | None:
     """Give the top folder of the git work tree around a folder, or None outside any."""
     for candidate in (Path(folder), *Path(folder).parents):
-        if _git_folder(str(candidate)) is not None:
+        if git_folder(str(candidate)) is not None:
             return str(candidate)
     return None
 
@@ -25,12 +28,16 @@ def find_root(folder: str) -> str | None:
 def _text(path: Path) -> str:
     """Give a small file's text; nothing for what is missing or not a plain file."""
     try:
-        return path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(_LARGEST).decode("utf-8", "surrogateescape")
     except (OSError, ValueError):
         return ""
 
 
-def _git_folder(root: str) -> Path | None:
+def git_folder(root: str) -> Path | None:
+    """Give where the repository of a work tree is; None if the folder is none."""
     entry = Path(root, ".git")
     text = _text(entry)
     if text.startswith("gitdir:"):
@@ -48,7 +55,7 @@ def _common_folder(folder: Path) -> Path:
 
 def read_head(root: str) -> tuple[str | None, str | None]:
     """Give the commit of HEAD and the branch, as far as they can be read."""
-    folder = _git_folder(root)
+    folder = git_folder(root)
     if folder is None:
         return None, None
     common = _common_folder(folder)
@@ -73,7 +80,7 @@ def _packed(common: Path, ref: str) -> str:
 
 def read_config(root: str) -> list[tuple[str, str]]:
     """Give the remotes' URLs and the branches' remotes, as ``git config`` names them."""
-    folder = _git_folder(root)
+    folder = git_folder(root)
     if folder is None:
         return []
     result: list[tuple[str, str]] = []

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asset_provenance.capture.gitfiles import read_head
+from asset_provenance.capture.gitfilters import LFS, lfs_pointer
 from asset_provenance.capture.gitpatterns import (
     Attributes,
     Patterns,
@@ -36,7 +37,6 @@ MOST_BYTES = 2_000_000_000
 
 _MADE_BY_RUNNING = frozenset(("__pycache__", ".ipynb_checkpoints"))
 _CHUNK = 1 << 20
-_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 _ID = re.compile(rb"\$Id:[^$\n]*\$")
 
 
@@ -157,8 +157,9 @@ class _Walk:
             self._bytes += state.st_size
             if self._bytes > MOST_BYTES:
                 raise TreeError(f"it holds more than {MOST_BYTES // 1_000_000_000} GB")
-            if attributes.get("filter") == "lfs":
-                blob = self._pointer(file, state.st_size)
+            if attributes.get("filter") == LFS:
+                pointer = lfs_pointer(file, state.st_size, self._check_time)
+                blob = _object("blob", len(pointer), pointer)
             elif any(attributes.get(name) for name in _CONVERTING):
                 content = _converted(self._content(file), attributes)
                 blob = _object("blob", len(content), content)
@@ -186,18 +187,6 @@ class _Walk:
             self._check_time()
             parts.append(chunk)
         return b"".join(parts)
-
-    def _pointer(self, file: Any, size: int) -> _Hash:
-        """Give the blob of the pointer that Git LFS keeps in place of a large file."""
-        first = file.read(_CHUNK)
-        if first.startswith(_POINTER) or not first:
-            return _object("blob", len(first), first)
-        inside = hashlib.sha256(first)
-        while chunk := file.read(_CHUNK):
-            self._check_time()
-            inside.update(chunk)
-        pointer = _POINTER + f"oid sha256:{inside.hexdigest()}\nsize {size}\n".encode()
-        return _object("blob", len(pointer), pointer)
 
     def _count(self) -> None:
         self._files += 1

@@ -10,54 +10,26 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from asset_provenance.capture.code import CodeIdentifier
 from asset_provenance.records import printable
-from helpers.repositories import git
+from helpers.repositories import (
+    CANARY,
+    PUBLIC,
+    REMOTE,
+    ask,
+    commit,
+    git,
+    new_repository,
+    notes,
+    push,
+    script,
+)
 
-if TYPE_CHECKING:
-    from asset_provenance.records import CodeRecord
-
-CANARY = "ghp_CanaryCanaryCanaryCanaryCanary000000"
-REMOTE = f"https://someone:{CANARY}@github.com/AllenNeuralDynamics/unit-tuning.git"
-PUBLIC = "https://github.com/AllenNeuralDynamics/unit-tuning"
 POSIX_ONLY = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script named git")
-
-
-def commit(folder: Path, message: str = "work") -> str:
-    git(folder, "add", "--all")
-    git(folder, "commit", "-q", "-m", message)
-    return git(folder, "rev-parse", "HEAD")
-
-
-def push(folder: Path, remote: str = "origin") -> None:
-    """Stand for a push: the remote-tracking branch that one leaves."""
-    git(folder, "update-ref", f"refs/remotes/{remote}/main", "HEAD")
-
-
-def new_repository(folder: Path, *, remote: str | None = REMOTE) -> Path:
-    """Make a repository with code/run.py committed and pushed."""
-    (folder / "code").mkdir(parents=True)
-    git(folder, "init", "-q", "-b", "main")
-    (folder / "code" / "run.py").write_text("def analyse():\n    return 1\n")
-    (folder / "helper.py").write_text("A = 1\n")
-    commit(folder)
-    if remote is not None:
-        git(folder, "remote", "add", "origin", remote)
-        push(folder)
-    return folder
-
-
-def ask(folder: Path, file: str = "code/run.py", **options: object) -> CodeRecord:
-    return CodeIdentifier(**options).of_file(str(folder / file))  # type: ignore[arg-type]
-
-
-def notes(record: CodeRecord) -> str:
-    return "\n".join(record.notes)
 
 
 @pytest.fixture
@@ -79,12 +51,6 @@ def is_running(process_id: int) -> bool:
         return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def script(path: Path, text: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return path
 
 
 def test_a_clean_pushed_work_tree_gives_url_commit_and_script_and_no_note(repo: Path) -> None:
@@ -419,53 +385,6 @@ def test_a_git_that_hangs_is_ended_with_all_it_started_and_asked_only_once(
     while is_running(int(started)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_running(int(started))
-
-
-@POSIX_ONLY
-def test_a_filter_that_hangs_costs_the_changes_only(repo: Path, programs: Path) -> None:
-    sleeper = script(programs / "sleeper", "sleep 54321")
-    (repo / ".gitattributes").write_text("*.py filter=slow\n")
-    head = commit(repo)
-    git(repo, "config", "filter.slow.clean", str(sleeper))
-    os.utime(repo / "helper.py", (1, 1))  # so that git looks at its content
-    start = time.monotonic()
-    record = ask(repo, timeout=0.5)
-    assert time.monotonic() - start < 2.5
-    assert (record.url, record.commit_hash) == (PUBLIC, head)
-    assert "git did not answer within 0.5 s" in notes(record)
-
-
-@POSIX_ONLY
-def test_nothing_that_a_repository_configures_is_run(repo: Path, programs: Path) -> None:
-    trap = script(programs / "trap", f"touch {programs}/sprung; cat")
-    git(repo, "config", "core.fsmonitor", str(trap))
-    git(repo, "config", "core.pager", str(trap))
-    git(repo, "config", "diff.external", str(trap))
-    git(repo, "config", "diff.mine.textconv", str(trap))
-    git(repo, "config", "diff.mine.command", str(trap))
-    script(repo / ".git" / "hooks" / "post-index-change", f"touch {programs}/sprung")
-    (repo / ".gitattributes").write_text("*.py diff=mine\n")
-    (repo / "helper.py").write_text("A = 2\n")
-    identifier = CodeIdentifier()
-    assert "2 files" not in notes(identifier.of_file(str(repo / "helper.py")))
-    assert b"+A = 2" in identifier.patches[0].content
-    assert not (programs / "sprung").exists()
-
-
-@POSIX_ONLY
-def test_a_partial_clone_is_not_completed_over_the_network(
-    repo: Path, tmp_path: Path, programs: Path
-) -> None:
-    trap = script(programs / "trap", f"touch {programs}/sprung")
-    git(repo, "config", "uploadpack.allowFilter", "true")
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", "--no-checkout", "--filter=tree:0", repo.as_uri(), str(clone))
-    git(clone, "remote", "set-url", "origin", f"ext::{trap}")
-    git(clone, "config", "protocol.ext.allow", "always")
-    (clone / "helper.py").write_text("A = 2\n")
-    record = ask(clone, "helper.py")
-    assert not (programs / "sprung").exists()
-    assert record.commit_hash == git(repo, "rev-parse", "HEAD")
 
 
 def test_git_variables_of_the_program_do_not_lead_to_another_repository(

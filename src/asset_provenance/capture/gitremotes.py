@@ -1,0 +1,120 @@
+"""Where others get the code of a work tree: remotes, their URLs, and whether they have a commit.
+
+A helper of :mod:`asset_provenance.capture.git`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from asset_provenance.capture.gitasking import TIMEOUT, NoAnswerError, Questions
+from asset_provenance.capture.gitfiles import read_head
+from asset_provenance.records import printable
+from asset_provenance.redaction import clean_url
+
+__all__ = [
+    "REMOTE_SETTINGS",
+    "choose_remote",
+    "clone_url",
+    "notes_on_push",
+    "public_url",
+    "remote_of",
+]
+
+REMOTE_SETTINGS = r"remote\..*\.url|branch\..*\.remote|url\..*\.insteadof"
+"""The settings that tell which remote there is, as a regular expression."""
+
+
+def clone_url(root: str) -> str | None:
+    """Give the URL that others have a clone under; None where it has none that they can reach.
+
+    Raises
+    ------
+    NoAnswerError
+        If git does not tell.
+    """
+    _, branch = read_head(root)
+    ask = Questions(root, TIMEOUT)
+    _, url = remote_of(ask, ask.config(REMOTE_SETTINGS), branch)
+    public = public_url(url, root) if url else "file://"
+    return None if public.startswith("file://") else public
+
+
+def notes_on_push(ask: Questions, commit: str, remote: str) -> Iterator[str]:
+    """Say where others cannot get a commit from the remote."""
+    try:
+        holders = _remote_branches(ask, "--contains", commit)
+        if any(name.startswith(f"refs/remotes/{remote}/") for name in holders):
+            return
+        known = bool(holders or _remote_branches(ask, "--count=1"))
+        shallow = ask("rev-parse", "--is-shallow-repository").strip() == b"true"
+    except NoAnswerError:
+        return
+    short = commit[:12]
+    if holders:
+        other = printable(holders[0].removeprefix("refs/remotes/"))
+        yield f"commit {short} is on no branch of the remote {printable(remote)}, but on {other}"
+    elif not known:
+        yield f"whether the remote has commit {short} is unknown: this clone knows no remote branch"
+    elif shallow:
+        yield f"whether the remote has commit {short} is unknown: the clone is shallow"
+    else:
+        yield f"commit {short} is on no remote branch: others cannot get it until it is pushed"
+
+
+def choose_remote(
+    config: Iterable[tuple[str, str]], branch: str | None
+) -> tuple[str | None, str | None]:
+    """Give name and URL of the remote that a branch follows, else origin, else the first.
+
+    Parameters
+    ----------
+    config
+        Settings as git names them.
+    branch
+        None where HEAD is on none.
+    """
+    urls: dict[str, str] = {}
+    upstream = None
+    for key, value in config:
+        if key.startswith("remote."):
+            urls.setdefault(key.removeprefix("remote.").removesuffix(".url"), value)
+        elif branch is not None and key == f"branch.{branch}.remote":
+            upstream = value
+    if upstream not in (None, ".") and upstream not in urls:
+        return None, upstream  # git allows a URL in the place of a remote's name
+    for name in (upstream, "origin", *urls):
+        if name is not None and name in urls:
+            return name, urls[name]
+    return None, None
+
+
+def public_url(url: str, root: str) -> str:
+    """Give the URL of a remote without credentials; a ``file://`` URI where it is no other."""
+    cleaned = clean_url(url)
+    if cleaned.startswith("file://"):
+        return cleaned
+    if "://" in cleaned:
+        return printable(cleaned)
+    return Path(os.path.normpath(Path(root, cleaned))).as_uri()
+
+
+def remote_of(
+    ask: Questions, config: Sequence[tuple[str, str]], branch: str | None
+) -> tuple[str | None, str | None]:
+    """Give name and URL of the remote of a branch, as :func:`choose_remote`, as git uses it."""
+    name, url = choose_remote(config, branch)
+    # Git rewrites URLs (url.<base>.insteadOf).
+    if name is not None and any(key.startswith("url.") for key, _ in config):
+        with contextlib.suppress(NoAnswerError):
+            url = os.fsdecode(ask("remote", "get-url", "--", name)).rstrip("\n")
+    return name, url
+
+
+def _remote_branches(ask: Questions, *conditions: str) -> list[str]:
+    """Give the names of the remote-tracking branches, all or those that meet conditions."""
+    answer = ask("for-each-ref", "--format=%(refname)", *conditions, "refs/remotes")
+    return os.fsdecode(answer).splitlines()
