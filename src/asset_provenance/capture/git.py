@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asset_provenance.capture.gitasking import BrokenGitError, NoAnswerError, Questions
-from asset_provenance.capture.gitfiles import read_config, read_head
+from asset_provenance.capture.gitfiles import read_config, read_head, read_ref
 from asset_provenance.capture.gitremotes import (
     choose_remote,
     notes_on_push,
@@ -53,15 +53,15 @@ class WorkTree:
         Full commit of HEAD, or None where there is none or it cannot be read.
     notes
         Sentences on what the reader of the record must know besides.
-    answers
-        Whether git can be asked about single files of it.
+    state
+        What git says of its files; None where it does not answer.
     """
 
     root: str
     url: str
     commit: str | None
     notes: tuple[str, ...]
-    answers: bool
+    state: State | None
 
 
 class Git:
@@ -115,10 +115,11 @@ class Git:
             no_commit = "the branch has no commits yet"
             notes.append("the commit could not be read" if state is None else no_commit)
         if survey is not None and state is not None:
-            if commit is not None and remote is not None:
+            tip = read_ref(root, f"refs/remotes/{remote}/{state.branch}")
+            if commit is not None and remote is not None and tip != commit:
                 notes.extend(notes_on_push(survey.ask, commit, remote))
             notes.extend(self._notes_on(survey, state))
-        return WorkTree(root, url, commit, tuple(notes), answers=state is not None)
+        return WorkTree(root, url, commit, tuple(notes), state)
 
     def _survey(self, root: str, survey: Survey | None) -> tuple[Survey, State]:
         """Ask for the state; a git that does not run for it is not asked again."""
@@ -136,8 +137,10 @@ class Git:
 
     def is_committed(self, tree: WorkTree, path: str) -> bool | None:
         """Tell whether a file (relative to the root) is in the commit; None if unknown."""
-        if tree.commit is None or not tree.answers:
+        if tree.commit is None or tree.state is None:
             return None
+        if tree.state.is_committed(os.fsencode(path)):
+            return True
         try:
             found = Questions(tree.root, self._timeout)(
                 "ls-tree", "-z", "--name-only", "--full-tree", tree.commit, "--", path

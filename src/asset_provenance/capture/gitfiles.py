@@ -9,7 +9,7 @@ import contextlib
 import re
 from pathlib import Path
 
-__all__ = ["OBJECT_ID", "find_root", "git_folder", "read_config", "read_head"]
+__all__ = ["OBJECT_ID", "find_root", "git_folder", "read_config", "read_head", "read_ref"]
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -66,8 +66,18 @@ def read_head(root: str) -> tuple[str | None, str | None]:
             break
         ref = value.removeprefix("ref:").strip()
         branch = branch or ref.removeprefix("refs/heads/")
-        value = (_text(folder / ref) or _text(common / ref)).strip() or _packed(common, ref)
+        value = _ref(folder, common, ref)
     return (value if OBJECT_ID.fullmatch(value) else None), branch
+
+
+def read_ref(root: str, ref: str) -> str | None:
+    """Give the commit that a ref names; None if it names none, or another ref."""
+    folder = git_folder(root)
+    return None if folder is None else _ref(folder, _common_folder(folder), ref) or None
+
+
+def _ref(folder: Path, common: Path, ref: str) -> str:
+    return (_text(folder / ref) or _text(common / ref)).strip() or _packed(common, ref)
 
 
 def _packed(common: Path, ref: str) -> str:

@@ -46,6 +46,10 @@ class State:
         Files that git cannot compare without running a filter.
     unseen
         Files whose changes git was told not to look for.
+    new
+        Files that git has noted, and the commit may lack.
+    noted
+        All files that git has noted, as it lists them: to be searched, seldom to be split.
     """
 
     commit: str | None = None
@@ -55,6 +59,16 @@ class State:
     untracked: list[bytes] = field(default_factory=list)
     unknown: list[bytes] = field(default_factory=list)
     unseen: list[bytes] = field(default_factory=list)
+    new: set[bytes] = field(default_factory=set)
+    noted: bytes = b""
+
+    def is_committed(self, path: bytes) -> bool:
+        """Say whether a file surely is in the commit."""
+        line = b" " + path + b"\0"
+        place = self.noted.find(line)
+        while place > 1 and self.noted[place - 2] != 0:  # a name that ends like this one
+            place = self.noted.find(line, place + 1)
+        return place > 0 and path not in self.new
 
 
 class Survey:
@@ -129,6 +143,7 @@ class Survey:
             self.end()
         state = State()
         self._read(state, status)
+        state.noted = flags
         state.unseen = list(self._unseen(flags))
         state.untracked = [path for path in state.untracked if not self._is_left_out(path, without)]
         return state
@@ -145,6 +160,8 @@ class Survey:
             elif kind in _FIELDS:
                 fields = entry.split(b" ", _FIELDS[kind])
                 state.changed.append(fields[-1])
+                if kind != b"1" or not fields[1].startswith((b".", b"M", b"T")):
+                    state.new.add(fields[-1])
                 if kind == b"2":
                     next(entries, None)  # the name before it was renamed
                 # Nothing but the content of the file differs from what git has.
