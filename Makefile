@@ -29,6 +29,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/files.py
 	$(BIN)/python benchmarks/resources.py
+	$(BIN)/python benchmarks/code.py
 
 matrix: $(READY)
 	$(BIN)/python .ci/matrix.py

@@ -48,6 +48,8 @@ _OPTIONS = (
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),
     *("-c", "log.showSignature=false"),
+    # What `git log -m` shows of a merge: what differs from each of its parents.
+    *("-c", "log.diffMerges=separate"),
     # Settings that would make the patch one that `git apply` does not take.
     *("-c", "diff.noprefix=false"),
     *("-c", "diff.mnemonicPrefix=false"),

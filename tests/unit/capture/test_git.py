@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from asset_provenance.capture.code import CodeIdentifier
+from asset_provenance.capture.gitahead import AskedAhead
 from asset_provenance.records import printable
 from helpers.repositories import (
     CANARY,
@@ -495,3 +496,17 @@ def test_a_child_forked_while_another_thread_asks_git_does_not_hang(
             os.waitpid(child, 0)
         assert ended == (child, 0)
         assert answer.result().url == PUBLIC
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_that_is_forked_does_not_take_the_answer_to_its_parent(repo: Path) -> None:
+    (repo / "helper.py").write_text("A = 2\n")
+    ahead = AskedAhead([str(repo)])
+    identifier = CodeIdentifier(ahead=ahead)
+    child = os.fork()
+    if child == 0:
+        record = identifier.of_file(str(repo / "helper.py"))
+        os._exit(0 if "1 file has" in notes(record) else 1)
+    assert os.waitpid(child, 0) == (child, 0)
+    assert "1 file has" in notes(identifier.of_file(str(repo / "helper.py")))
