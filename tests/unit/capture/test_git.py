@@ -259,6 +259,20 @@ def test_a_file_that_is_not_in_the_commit_says_so(repo: Path, ignored: bool) -> 
     assert "itself is not in the commit" not in notes(ask(repo))
 
 
+def test_a_file_that_is_only_staged_or_ends_like_a_committed_one_is_not_in_the_commit(
+    repo: Path,
+) -> None:
+    (repo / "my scratch.py").write_text("D = 1\n")
+    commit(repo)
+    push(repo)
+    (repo / "scratch.py").write_text("D = 1\n")
+    assert "scratch.py itself is not in the commit" in ask(repo, "scratch.py").notes
+    git(repo, "add", "scratch.py")
+    assert "scratch.py itself is not in the commit" in ask(repo, "scratch.py").notes
+    git(repo, "rm", "-q", "--cached", "helper.py")  # the next one will lack it; this one has it
+    assert "itself is not" not in notes(ask(repo, "helper.py"))
+
+
 @pytest.mark.parametrize("name", [":odd.py", "a[1]*.py", "caf\xe9 \n.py", "-x.py"])
 def test_a_file_of_any_name_is_found_in_the_commit(repo: Path, name: str) -> None:
     (repo / name).write_text("D = 1\n")

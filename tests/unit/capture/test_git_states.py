@@ -476,3 +476,13 @@ def test_changes_of_more_files_than_a_command_line_holds_are_kept(
     identifier = CodeIdentifier()
     identifier.of_file(str(repo / "helper.py"))
     assert identifier.patches[0].content.count(b"+A = 2") == 2
+
+
+def test_nor_do_they_take_a_large_file_along(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_module, "_LONGEST_LINE", 5)
+    (large / "model.h5").write_text("new")
+    (large / "helper.py").write_text("A = 2\n")
+    identifier = CodeIdentifier()
+    found = notes(identifier.of_file(str(large / "code" / "run.py")))
+    assert "there is no patch of them: they are too many" in found
+    assert identifier.patches == ()
