@@ -68,8 +68,8 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trap]:
     folder.mkdir()
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    yield (trap := Trap(folder))
     start = time.monotonic()
+    yield (trap := Trap(folder))
     assert not trap.mark.exists()
     assert time.monotonic() - start < LONG
 
@@ -154,6 +154,22 @@ def test_a_program_that_a_setting_names_is_not_run(repo: Path, trap: Trap, setti
     assert ("1 file has uncommitted changes, kept as" in notes(record)) is not is_filtered
     assert is_filtered or b"+A = 2" in identifier.patches[0].content
     assert len(History(str(repo), seconds=LONG)) == 2
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b"UPPER", b"a.b", b"=", b'"\\', "caf\xe9".encode(), b"\xe9=\xff"]
+)
+def test_no_filter_is_run_whatever_its_name(tmp_path: Path, trap: Trap, name: bytes) -> None:
+    repo = new_repository(tmp_path / "repo")
+    (repo / ".git" / "info" / "attributes").write_bytes(b"*.py filter=" + name)
+    with (repo / ".git" / "config").open("ab") as file:
+        quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        file.write(b'[filter "%s"]\n clean = %s\n' % (quoted, os.fsencode(trap.program)))
+    os.utime(repo / "helper.py", (1, 1))
+    assert trap.is_sprung_by(repo, "status")
+    os.utime(repo / "helper.py", (2, 2))
+    trap.set()
+    assert CodeIdentifier(timeout=LONG).of_file(str(repo / "helper.py")).notes == ()
 
 
 @pytest.mark.parametrize("place", ["included", "included there", "worktree", "user", "variables"])
