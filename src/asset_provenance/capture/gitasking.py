@@ -50,6 +50,8 @@ _OPTIONS = (
     *("-c", "log.showSignature=false"),
     # What `git log -m` shows of a merge: what differs from each of its parents.
     *("-c", "log.diffMerges=separate"),
+    # To read the index with several threads takes longer than with one, for any usual number.
+    *("-c", "index.threads=1"),
     # Settings that would make the patch one that `git apply` does not take.
     *("-c", "diff.noprefix=false"),
     *("-c", "diff.mnemonicPrefix=false"),
@@ -89,6 +91,7 @@ class Questions:
         self.deadline = 0.0
         self.start_clock()
         self._without_filters: list[str] = []
+        self._environment = _environment(root)
 
     def start_clock(self) -> None:
         """Let the time count from now on: until now, nobody has waited."""
@@ -138,7 +141,7 @@ class Questions:
             with _input(given) as source:
                 process = subprocess.Popen(
                     ["git", "-C", self._root, *_OPTIONS, *self._without_filters, *command],
-                    env={**_environment(self._root), _EMPTY: ""},
+                    env=self._environment,
                     stdin=source,
                     stdout=output,
                     stderr=subprocess.PIPE,
@@ -267,7 +270,7 @@ def _environment(root: str) -> dict[str, str]:
         if not name.startswith("GIT_") or name.startswith(_KEPT_VARIABLES)
     }
     # A broken repository must not make git answer for the one around it.
-    return {**kept, **_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": os.path.dirname(root)}  # noqa: PTH120
+    return {**kept, **_ENVIRONMENT, _EMPTY: "", "GIT_CEILING_DIRECTORIES": os.path.dirname(root)}  # noqa: PTH120
 
 
 @contextlib.contextmanager

@@ -94,8 +94,11 @@ class Survey:
             self._begin()
         except NoAnswerError as error:
             self.failure = error
+            self.end()
 
     def _begin(self) -> None:
+        # This looks at no file, so that no filter is run.
+        self._begun.append(self.ask.begin("ls-files", "-v", "-z"))
         self.config = self.ask.config(_SETTINGS)
         self._check_place()
         self._filters = running_filters(self.config)
@@ -105,7 +108,6 @@ class Survey:
             "-c", "status.renames=false", "status", "--porcelain=v2", "--branch", "-z",
             "--no-ahead-behind", "--untracked-files=normal", "--ignore-submodules=dirty",
         ))  # fmt: skip
-        self._begun.append(self.ask.begin("ls-files", "-v", "-z"))
 
     def _check_place(self) -> None:
         """See that git would look at this folder, which a setting can keep it from."""
@@ -138,7 +140,7 @@ class Survey:
         if self.failure is not None:
             raise self.failure
         try:
-            status, flags = (question.answer() for question in self._begun)
+            flags, status = (question.answer() for question in self._begun)
         finally:
             self.end()
         state = State()
