@@ -6,19 +6,24 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.checksums import CHECKSUMS, checksum_list
-from asset_provenance.corefiles import DATA_DESCRIPTION, PROVENANCE_FOLDER, file_name
+from asset_provenance.corefiles import (
+    DATA_DESCRIPTION,
+    FRAGMENT_ENDING,
+    PROVENANCE_FOLDER,
+    file_name,
+)
 from asset_provenance.errors import AssemblyError
 from asset_provenance.metadata import checks, description, inheritance, writer
 from asset_provenance.metadata.given import given_outputs, not_inherited
 from asset_provenance.metadata.inputs import InputAsset, why_invalid
-from asset_provenance.metadata.intake import FRAGMENT_ENDING, as_fragment
+from asset_provenance.metadata.intake import as_fragment
 from asset_provenance.metadata.processing import (
     Run,
     StageFiles,
@@ -26,6 +31,7 @@ from asset_provenance.metadata.processing import (
     build_processing,
 )
 from asset_provenance.metadata.writer import FileToWrite
+from asset_provenance.packagelist import LIST_ENDING, list_name, lists_of_stages
 from asset_provenance.plan import Plan, describe, reserve_name
 from asset_provenance.records import CodeRecord, InputRef, ProcessRecord, ProcessStatus
 from asset_provenance.runinputs import (
@@ -47,7 +53,7 @@ _log = logging.getLogger("asset_provenance")
 
 @dataclass(frozen=True, slots=True)
 class AssembledSet:
-    """A whole set of metadata files, not yet written; of a stage, its one file without header."""
+    """A whole set of metadata files, not yet written; of a stage, its files without header."""
 
     name: str
     files: tuple[FileToWrite, ...]
@@ -81,6 +87,8 @@ def assemble(
     folders: Mapping[str, Path],
     patches: Mapping[str, bytes],
     trees: Mapping[str, TreeAnswer],
+    packages: bytes | None,
+    run: str,
     read_outside: Iterable[str] | None = None,
 ) -> AssembledSet:
     """Turn the records of a run into the asset's files.
@@ -103,6 +111,10 @@ def assemble(
         Uncommitted changes of the code that ran, by commit.
     trees
         Ids of folders of code, by folder.
+    packages
+        The list of what was imported, if there is one.
+    run
+        What the run's record is known by; no other run has it.
     read_outside
         Folders outside the data root in which files were read; None if that is not known.
 
@@ -116,16 +128,22 @@ def assemble(
     AssemblyError
         If facts are missing, or the schema or our own checks refuse the result.
     """
-    block, *records = (_with_tree_of(record, trees) for record in (block, *records))
     if plan.main_code is not None:
-        plan.main_code = with_tree(plan.main_code, trees)
+        plan.main_code = _completed(plan.main_code, plan, trees)
+    block, *records = (
+        record
+        if record.code is None
+        else replace(record, code=_completed(record.code, plan, trees))
+        for record in (block, *records)
+    )
     late = [item.ref for item in late_inputs if item.ref is not None]
     used = [ref for record in (block, *records) for ref in record.inputs]
     is_block = plan.process_type is not None or not (records or given)
     if plan.fragment is not None:
         written = _written(plan, block, records, late, is_block=is_block)
-        run = _run(plan, plan.given, block, records, [], is_block=is_block)
-        return _fragment(plan, written, run, given, stage_files(plan, [], used, folders))
+        fragment_run = _run(plan, plan.given, block, records, [], is_block=is_block)
+        stages = stage_files(plan, [], used, folders)
+        return _fragment(plan, written, fragment_run, given, stages, packages)
     all_used = [*used, *given_refs(given)]
     inputs, facts = inputs_and_facts(plan, all_used, late, folders, read_outside)
     # A script may give back what its inputs handed on: that is neither its use nor its outputs.
@@ -173,16 +191,11 @@ def assemble(
         FileToWrite(f"{PROVENANCE_FOLDER}/uncommitted-{commit}.patch", content)
         for commit, content in patches.items()
     ]
+    files += _package_lists(packages, run, stages)
     if plan.settings.flag("checksums", default=False):
         listed = checksum_list(plan.output_dir, show_progress=True)
         files.append(FileToWrite(CHECKSUMS, listed))
-    for file in files:
-        if len(file.content) > _SCHEMA_SIZE_LIMIT and file.inherited_from is None:
-            _log.warning(
-                "%s has %d KB, more than the 500 KB that are advised",
-                file.path,
-                len(file.content) // 1024,
-            )
+    _tell_sizes(files)
     outputs = [(record.name, path) for record in (block, *records) for path in record.outputs]
     outputs += [output for one in new for output in given_outputs(one)]
     _tell_missing_outputs(plan, outputs)
@@ -198,10 +211,11 @@ def assemble(
     return AssembledSet(described.name, tuple(files), header)
 
 
-def _with_tree_of(record: ProcessRecord, trees: Mapping[str, TreeAnswer]) -> ProcessRecord:
-    if record.code is None or record.code.tree is None:
-        return record
-    return replace(record, code=with_tree(record.code, trees))
+def _completed(code: CodeRecord, plan: Plan, trees: Mapping[str, TreeAnswer]) -> CodeRecord:
+    """Give a record of code with what is said of the code of all processes."""
+    if code.core_dependency is None and plan.core_dependency is not None:
+        code = replace(code, core_dependency=plan.core_dependency)
+    return with_tree(code, trees)
 
 
 def _fragment(
@@ -210,8 +224,12 @@ def _fragment(
     run: Run,
     given: Sequence[Mapping[str, Any]],
     stages: Sequence[StageFiles],
+    packages: bytes | None,
 ) -> AssembledSet:
-    """Make the one file of a stage: its processes, with those of earlier stages they follow."""
+    """Make the files of a stage: its processes, with those of earlier stages they follow.
+
+    Each has a name of its own: files of equal names from parallel stages would collide.
+    """
     try:
         processing, inherited = build_fragment(records, run, given=given, stages=stages)
     except ValueError as error:
@@ -222,7 +240,10 @@ def _fragment(
     _tell_missing_outputs(plan, [(each.name, path) for each in records for path in each.outputs])
     name = plan.name(())
     content = _dumped(as_fragment(processing))
-    return AssembledSet(name, (FileToWrite(f"{name}{FRAGMENT_ENDING}", content),), header=None)
+    files = [FileToWrite(f"{name}{FRAGMENT_ENDING}", content)]
+    if packages is not None:
+        files.append(FileToWrite(f"{name}{LIST_ENDING}", packages))
+    return AssembledSet(name, tuple(files), header=None)
 
 
 def _written(
@@ -317,6 +338,26 @@ def _carried(carried: inheritance.CarriedFile) -> FileToWrite:
             fault,
         )
     return FileToWrite(file_name(core_file), content, inherited_from=carried.source)
+
+
+def _package_lists(
+    own: bytes | None, run: str, stages: Iterable[StageFiles]
+) -> Iterator[FileToWrite]:
+    """Give the list of what was imported, and those of the stages that are taken in."""
+    lists = lists_of_stages(path for stage in stages for path in stage.paths)
+    if own is not None:
+        lists[list_name(run)] = own
+    return (FileToWrite(path, content) for path, content in lists.items())
+
+
+def _tell_sizes(files: Iterable[FileToWrite]) -> None:
+    for file in files:
+        if len(file.content) > _SCHEMA_SIZE_LIMIT and file.inherited_from is None:
+            _log.warning(
+                "%s has %d KB, more than the 500 KB that are advised",
+                file.path,
+                len(file.content) // 1024,
+            )
 
 
 def _tell_missing_outputs(plan: Plan, outputs: Iterable[tuple[str, str]]) -> None:

@@ -73,8 +73,8 @@ class DerivedAsset:
         Raise at the end when the metadata cannot be written, instead of logging it.
     fragment
         A stage of a pipeline: only ``<unique>_data_process.json`` is written, which the asset of
-        the last stage takes in, or ``asset-provenance merge``. Facts of the whole asset are not
-        asked for, only ``experimenters``.
+        the last stage takes in, or ``asset-provenance merge``; and ``<unique>_packages.txt``, what
+        was imported. Facts of the whole asset are not asked for, only ``experimenters``.
     project_name, investigators, funding_source, modalities, institution, license, group, tags
         Fields of the schema's ``DataDescription``: its objects, or plain texts such as ``"AIND"``,
         ``"ecephys"``, ``"NIMH:RF1MH123"``, ``"CC-BY-4.0"``, a person's name.
@@ -85,6 +85,9 @@ class DerivedAsset:
     pipelines, pipeline_name
         The schema's ``Code`` objects (or mappings of their fields, or ``"url@version"``), and the
         one among them that this run is part of, or its name.
+    core_dependency
+        The installed package that matters most to the result, by its name: it is recorded with its
+        version for every process whose ``code=`` names no other.
 
     Attributes
     ----------
@@ -144,6 +147,7 @@ class DerivedAsset:
         experimenters: object = None,
         pipelines: object = None,
         pipeline_name: object = None,
+        core_dependency: str | None = None,
     ) -> None:
         _check_choice("inherit", inherit, ("auto", "docdb", "files", "none"))
         _check_choice("on_failure", on_failure, ("journal", "write"))
@@ -179,6 +183,7 @@ class DerivedAsset:
                 "experimenters": experimenters,
                 "pipelines": pipelines,
                 "pipeline_name": pipeline_name,
+                "core_dependency": core_dependency,
             },
         }
 

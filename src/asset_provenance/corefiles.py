@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "CORE_FILES",
     "DATA_DESCRIPTION",
+    "FRAGMENT_ENDING",
     "INHERITED_FILES",
     "JOURNAL_FOLDER",
     "LEGACY_FILES",
@@ -40,6 +41,9 @@ WHOLE_RECORD = "metadata.nd.json"
 JOURNAL_FOLDER = ".asset-provenance"
 PROVENANCE_FOLDER = "provenance"
 MANIFEST = f"{PROVENANCE_FOLDER}/asset-provenance.json"
+
+FRAGMENT_ENDING = "_data_process.json"
+"""How the name of the file ends that a stage of a pipeline leaves."""
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest metadata file that is read."""

@@ -17,6 +17,7 @@ from asset_provenance.copying import copy_into, finish_copy
 from asset_provenance.corefiles import (
     CORE_FILES,
     DATA_DESCRIPTION,
+    FRAGMENT_ENDING,
     JOURNAL_FOLDER,
     MANIFEST,
     WHOLE_RECORD,
@@ -26,7 +27,6 @@ from asset_provenance.errors import PreflightError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import external, writer
 from asset_provenance.metadata.external import ExternalFacts
-from asset_provenance.metadata.intake import FRAGMENT_ENDING
 from asset_provenance.metadata.manifest import EXTERNAL, find_obstacles
 from asset_provenance.process import outcome
 from asset_provenance.records import ProcessStatus

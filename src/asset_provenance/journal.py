@@ -28,6 +28,7 @@ Repeated calls are not written one by one: beside the file of a writer, one with
 ``.counts`` holds the records of the processes that they are so far, and is replaced within the
 second when there is anything new. There too, as records of the kind ``seen``, is what has come to
 processes that are open, and what the writer saw of processes that others began.
+What each has imported is in a file with the ending ``.imported``.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from asset_provenance.corefiles import JOURNAL_FOLDER
 from asset_provenance.errors import StorageError
 from asset_provenance.journalfiles import (
     COUNTS,
+    IMPORTED,
     OVER,
     PATCH,
     host,
@@ -117,6 +119,7 @@ class Journal:
         self._syncer: _Syncer | None = None
         self._facts: list[dict[str, Any]] = []
         self._kept_patches: set[str] = set()
+        self._kept_imported: dict[str, Mapping[str, Any]] = {}
         self.is_first = True
         """Whether it is the program's that began the run, not of a worker that joined."""
         self._counted: tuple[list[ProcessRecord], list[ProcessRecord]] = [], []
@@ -130,6 +133,10 @@ class Journal:
         """Called in a worker that finds that the run is over."""
         self.seen: Callable[[], list[ProcessRecord]] = list
         """Gives what has come to open processes, and to those that other writers began."""
+        self._imported: Mapping[str, Any] | None = None
+        self.imported: Callable[[Callable[[], bool]], Mapping[str, Any] | None] = lambda _: None
+        """Gives what this writer has imported, as far as nobody waits; nothing if it is as it was.
+        """
         self.history: Callable[[], list[ProcessRecord]] = list
         """Gives all processes so far, for a journal that has to begin anew elsewhere."""
 
@@ -221,6 +228,22 @@ class Journal:
     def patches(self) -> dict[str, bytes]:
         """Give the patches that the processes of this run have kept, by commit."""
         return read_patches(self.folder)
+
+    def write_imported(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Keep what this writer has imported, if there is anything new."""
+        self._imported = self.imported(is_hurried) or self._imported
+        if self._imported:
+            self.keep_imported(self._imported, self.writer)
+
+    def keep_imported(self, found: Mapping[str, Any], writer: str) -> None:
+        """Keep what a writer has imported, for whoever writes the metadata."""
+        if found is not self._kept_imported.get(writer):
+            with suppress(OSError):
+                part = self.folder / f"{self.writer}-{writer}.part"
+                is_first = self.is_first and writer == self.writer
+                part.write_text(json.dumps({"is_first": is_first, **found}))
+                part.replace(self.folder / f"{writer}{IMPORTED}")
+                self._kept_imported[writer] = found
 
     def later(self) -> None:
         """Have the counts of repeated calls, and what was seen, written within the second."""
@@ -327,6 +350,7 @@ class Journal:
         self._file, self.folder = descriptor, elsewhere
         self._kept_patches.clear()
         self._counted = [], []
+        self._kept_imported.clear()
         _log.warning(
             "the journal %s cannot be written (%s); the record of the run goes on in %s",
             self.run_folder,
@@ -376,6 +400,7 @@ class Journal:
         self._lock = threading.RLock()
         self._syncer = None
         self._counted = [], []
+        self._imported = None  # it is in the parent's file
         self.exits = {}
         with suppress(OSError):
             if self._file != _CLOSED:
@@ -421,10 +446,13 @@ class _Syncer(threading.Thread):
         self.is_pending = True
 
     def run(self) -> None:
-        self._wake.wait(_SYNC_DELAY)
+        is_hurried = self._wake.wait(_SYNC_DELAY)
         # Lines that come after this belong to the next one.
         self.is_pending = False
         self._journal.sync()
+        if not is_hurried:  # nobody waits for this thread, for instance to fork
+            with suppress(Exception):  # it costs a fact
+                self._journal.write_imported(self._wake.is_set)
 
     def finish(self) -> None:
         self._wake.set()

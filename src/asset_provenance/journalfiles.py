@@ -13,6 +13,7 @@ from asset_provenance.records import ProcessRecord, process_from_json
 
 __all__ = [
     "COUNTS",
+    "IMPORTED",
     "OVER",
     "PATCH",
     "count_damaged",
@@ -27,6 +28,8 @@ __all__ = [
 
 COUNTS = ".counts"
 PATCH = ".patch"
+IMPORTED = ".imported"
+"""What one writer has imported, as JSON."""
 OVER = "over"
 """A file of this name says that a run has ended whose journal is kept."""
 

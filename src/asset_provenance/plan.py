@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +66,8 @@ class Plan:
         The program's main script.
     surroundings
         Where the program runs, in sentences.
+    core_dependency
+        The schema's ``Software`` that the code of every process depends on, as JSON.
     problems, advice
         Everything that must be mended before the run can start, and what holds for all of it.
     """
@@ -88,6 +90,7 @@ class Plan:
     creation_time: datetime = _NOT_STARTED
     main_code: CodeRecord | None = None
     surroundings: tuple[str, ...] = ()
+    core_dependency: Mapping[str, JsonValue] | None = None
     problems: list[str] = field(default_factory=list)
     advice: str = ""
 
@@ -196,6 +199,7 @@ class Plan:
             "inherit": self.inherit,
             "fragment": self.fragment,
             "surroundings": list(self.surroundings),
+            "core_dependency": None if self.core_dependency is None else dict(self.core_dependency),
             "main_code": None if self.main_code is None else to_json(self.main_code),
             "services": {
                 name: given.value

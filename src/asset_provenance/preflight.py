@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from asset_provenance.capture.distributions import installed_version
 from asset_provenance.capture.inputs import ResolvedInput
-from asset_provenance.corefiles import JOURNAL_FOLDER
+from asset_provenance.corefiles import FRAGMENT_ENDING, JOURNAL_FOLDER
 from asset_provenance.errors import UsageError
 from asset_provenance.metadata import description, inheritance, writer
 from asset_provenance.metadata.inputs import InputAsset, load_input
 from asset_provenance.metadata.intake import (
-    FRAGMENT_ENDING,
     find_left,
     inputs_of_stages,
 )
@@ -25,7 +25,7 @@ from asset_provenance.services.lookup import Catalog, find_database
 from asset_provenance.settings import user_file
 from asset_provenance.suggestions import did_you_mean
 
-__all__ = ["check_folder", "prepare", "warn_of_changed_case"]
+__all__ = ["check_folder", "find_core_dependency", "prepare", "warn_of_changed_case"]
 
 _HANDED_ON = (
     "Mend first what could not be found or read: it may hand on the facts that are missing."
@@ -166,6 +166,28 @@ def prepare(
         describe(plan, facts, plan.inputs)
     except ValueError as error:
         plan.problems.append(f"the data description would not be valid: {error}")
+
+
+def find_core_dependency(plan: Plan) -> None:
+    """Look up the version of the package that the user names as the one that matters most.
+
+    Here and now: what is installed where the metadata of a run are recovered says nothing of it.
+    """
+    given = plan.settings.get("core_dependency")
+    if given is None:
+        return
+    if not isinstance(given.value, str) or not given.value.strip():
+        plan.problems.append(
+            f"core_dependency (from {given.source}) must be the name of an installed package"
+        )
+        return
+    name = given.value.strip()
+    try:
+        found = installed_version(name)
+    except LookupError as error:
+        plan.problems.append(f"core_dependency (from {given.source}): {error}")
+    else:
+        plan.core_dependency = {"name": found[0], "version": found[1]}
 
 
 def _read_inputs(plan: Plan, inputs: Iterable[object]) -> tuple[list[InputAsset], list[str]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
     from asset_provenance.capture.files import State
     from asset_provenance.capture.inputs import InputResolver, ResolvedInput
+    from asset_provenance.capture.packages import Imported
     from asset_provenance.journal import Journal
     from asset_provenance.repeats import Repeat
     from asset_provenance.variation import Variation
@@ -96,11 +97,14 @@ class Recorder:
         self.is_nested = False
         self._thread = 0
         # Imported with the first asset, not with the package.
+        from asset_provenance.capture.packages import imported  # noqa: PLC0415
         from asset_provenance.capture.parameters import safe_parameters  # noqa: PLC0415
         from asset_provenance.sofar import SoFar  # noqa: PLC0415
 
         self._roots = (str(data_root), str(output_dir))
         self._safe_parameters = safe_parameters
+        self._look_at_imports = imported
+        self._told_imported: Imported | None = None
         self._resolver = resolver
         self._real_output_dir = os.path.realpath(output_dir)
         self._records: list[ProcessRecord] = []
@@ -119,6 +123,7 @@ class Recorder:
         journal.counts = self._repeated
         journal.seen = self._seen
         journal.history = self._all_records
+        journal.imported = self._imported
         journal.max_repeats = max_repeats
         journal.over = self.abandon
         if block is None:
@@ -419,6 +424,14 @@ class Recorder:
                 if process._files.doubtful:
                     self.files.settle(process)
         self.journal.write_counts()
+        self.journal.write_imported()
+
+    def _imported(self, is_hurried: Callable[[], bool]) -> Mapping[str, Any] | None:
+        found = self._look_at_imports(is_hurried)
+        if found is self._told_imported:
+            return None
+        self._told_imported = found
+        return found.to_json()
 
     def abandon(self) -> None:
         """Let go of an asset that another process of the operating system has closed."""

@@ -27,6 +27,7 @@ from asset_provenance.errors import AssemblyError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journalfiles import read_patches
 from asset_provenance.metadata.manifest import find_obstacles
+from asset_provenance.packagelist import read_list
 from asset_provenance.plan import Plan
 from asset_provenance.records import AssetRecord, InputRef, ProcessRecord, code_from_json
 from asset_provenance.settings import FACTS, SERVICE_OPTIONS, load_settings, parse_text
@@ -184,6 +185,8 @@ def _assembled(
             folders=folders,
             patches=patches,
             trees=trees,
+            packages=read_list(run.places),
+            run=run.id,
         )
     except AssemblyError as error:
         return Recovery(problems=error.problems or (str(error),), advice=plan.advice)
@@ -225,6 +228,7 @@ def _plan(
         inherit=texts.get("inherit", "auto"),
         fragment=fragment or None,
     )
+    plan.core_dependency = mapping(asset, "core_dependency") or None
     told = asset.settings.get("surroundings")
     plan.surroundings = tuple(map(str, told)) if isinstance(told, list) else ()
     with suppress(ValueError, KeyError, TypeError):

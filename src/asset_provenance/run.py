@@ -25,6 +25,7 @@ from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceErr
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
 from asset_provenance.options import default_stage, several
+from asset_provenance.packagelist import finish_list
 from asset_provenance.process import STILL_RUNNING, Outcome, Start, describe, outcome
 from asset_provenance.recorder import Recorder, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
@@ -134,6 +135,7 @@ class Run:
         self._folder = OutputFolder(plan.output_dir)
         try:
             preflight.check_folder(plan, overwrite=request.overwrite)
+            preflight.find_core_dependency(plan)
             preflight.prepare(
                 plan,
                 inputs=_as_inputs(self._given("inputs", arguments)),
@@ -298,7 +300,15 @@ class Run:
             self._trees.leave()
             self._folder.give_back()
 
+    def _package_list(self) -> bytes | None:
+        with suppress(Exception):  # it costs the list
+            self.journal.write_imported()
+        folders = dict.fromkeys((self.journal.folder, self.journal.run_folder))
+        return finish_list(folders, self.recorder.identifier.work_tree)
+
     def _keep(self, block: ProcessRecord) -> None:
+        with suppress(Exception):  # as above
+            self.journal.write_imported()
         self.journal.close(block.status)
         earlier = (self.output_dir / MANIFEST).exists()
         _log.warning(
@@ -315,6 +325,8 @@ class Run:
         from asset_provenance import assembly  # noqa: PLC0415 - as above
 
         try:
+            # Before the patches: uncommitted changes of what was imported count, too.
+            packages = self._package_list()
             assembled = assembly.assemble(
                 self.plan,
                 block,
@@ -325,6 +337,8 @@ class Run:
                 patches=self.journal.patches() | self.recorder.patches,
                 read_outside=self.recorder.files.read_outside,
                 trees=self._tree_answers(block),
+                packages=packages,
+                run=self.journal.run_folder.name,
             )
             self.name = assembled.name
             assembly.write(

@@ -63,6 +63,7 @@ _OPTIONS: dict[str, type] = {
     "output_dir": str,
     "code_url": str,
     "code_version": str,
+    "core_dependency": str,
     "docdb_host": str,
     "docdb_version": str,
     "offline": bool,

@@ -114,7 +114,8 @@ def collected(tmp_path: Path, raw: Path) -> Path:
         fragments = [path.name for path in folder.iterdir() if path.suffix == ".json"]
         assert len(fragments) == 1
         assert fragments[0].endswith("_data_process.json")
-        assert len(list(folder.iterdir())) == 2
+        # The result, the fragment, and its list of packages.
+        assert len(list(folder.iterdir())) == 3
     return collect(results, tmp_path / "collected")
 
 

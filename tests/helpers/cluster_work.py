@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from asset_provenance import current_process, track_process
 @track_process
 def square(number: int) -> int:
     return number * number
+
+
+def import_from(place: str, module: str) -> None:
+    """Import what nobody else has."""
+    if place not in sys.path:
+        sys.path.append(place)
+    __import__(module)
 
 
 @track_process

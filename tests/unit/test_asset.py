@@ -82,6 +82,7 @@ def test_nothing_of_the_journal_is_left_after_success(raw: Path) -> None:
         "processing.json",
         "provenance",
         "provenance/asset-provenance.json",
+        *[f"provenance/{path.name}" for path in Path("results/provenance").glob("packages-*.txt")],
         "quality_control.json",
         "subject.json",
     ]

@@ -44,8 +44,12 @@ def test_one_process_alone_is_a_data_process_that_other_tools_read(data_root: Pa
     raw = make_asset(data_root)
     with DerivedAsset("fit", inputs=raw, fragment=True, strict=True, **PEOPLE) as asset:
         pass
-    (path,) = asset.output_dir.iterdir()
-    assert path.name == f"{asset.name}_data_process.json"
+    path = asset.output_dir / f"{asset.name}_data_process.json"
+    # Beside it nothing but its list of packages, under a name that no other stage has.
+    assert set(asset.output_dir.iterdir()) == {
+        path,
+        asset.output_dir / f"{asset.name}_packages.txt",
+    }
     assert re.fullmatch(r"fit_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]{8}", asset.name or "")
     read = DataProcess.model_validate(read_json(path))
     assert (read.name, read.experimenters) == ("fit", PEOPLE["experimenters"])

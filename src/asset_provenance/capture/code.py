@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import sys
-import sysconfig
 import threading
 import types
 import weakref
@@ -26,8 +25,8 @@ from asset_provenance.capture.capsule import Capsule, find_capsule
 from asset_provenance.capture.codefolder import code_folder
 from asset_provenance.capture.container import Container, find_container
 from asset_provenance.capture.distributions import (
-    SITE_FOLDERS,
     Distributions,
+    is_library,
     metadata_of,
     where_from,
 )
@@ -251,20 +250,17 @@ class CodeIdentifier:
 
     def _of_folder(self, folder: str, path: str | None = None) -> CodeRecord:
         """Identify code that no distribution owns, by the repository around its folder."""
-        is_library = _is_library(folder)
-        root = None if is_library else find_root(folder)
+        is_installed = is_library(folder)
+        root = None if is_installed else find_root(folder)
         if root is None:
-            top = None if is_library else code_folder(folder)
+            top = None if is_installed else code_folder(folder)
             record = _record(
                 Path(top or folder).as_uri(),
                 None if path is None else PurePath(os.path.relpath(path, top or folder)).as_posix(),
                 tree=top,
             )
-            return self._finish(record if is_library else _of_capsule(record, folder))
-        tree = self._trees.get(root)
-        if tree is None:
-            survey = None if self._ahead is None else self._ahead.take(root)
-            tree = self._trees[root] = self._git.work_tree(root, survey)
+            return self._finish(record if is_installed else _of_capsule(record, folder))
+        tree = self.work_tree(root)
         commit = tree.commit and tree.commit[:_LONGEST_COMMIT]
         notes = tree.notes
         script = None
@@ -281,6 +277,15 @@ class CodeIdentifier:
                 tree=root if commit is None else None,
             )
         )
+
+    def work_tree(self, root: str) -> WorkTree:
+        """Tell what is known of the work tree with this top folder; git is asked once."""
+        with self._lock:
+            tree = self._trees.get(root)
+            if tree is None:
+                survey = None if self._ahead is None else self._ahead.take(root)
+                tree = self._trees[root] = self._git.work_tree(root, survey)
+        return tree
 
     def _of_distribution(self, distribution: Distribution, path: str) -> CodeRecord:
         # Of a script, RECORD has the way out of site-packages: ../../../bin/name.
@@ -365,7 +370,7 @@ def ask_ahead(file: str | None, function: Callable[..., Any] | None) -> AskedAhe
     for path in dict.fromkeys((_main_file(), file, getattr(code, "co_filename", None))):
         with contextlib.suppress(OSError, ValueError):
             folder = os.path.dirname(os.path.realpath(path or ""))  # noqa: PTH120
-            if path and _is_source(path) and not _is_library(folder):
+            if path and _is_source(path) and not is_library(folder):
                 folders.append(folder)
     return AskedAhead(folders)
 
@@ -431,11 +436,3 @@ def _is_source(path: str) -> bool:
         return nearest.is_file()
     except (OSError, ValueError, StopIteration):
         return False
-
-
-def _is_library(folder: str) -> bool:
-    """Tell whether a folder is for installed code, whatever repository may be around it."""
-    if SITE_FOLDERS.intersection(PurePath(folder).parts):
-        return True
-    library = os.path.realpath(sysconfig.get_path("stdlib"))
-    return PurePath(folder).is_relative_to(library)

@@ -16,8 +16,8 @@ from asset_provenance.capture.gitasking import BrokenGitError, NoAnswerError, Qu
 from asset_provenance.capture.gitfiles import read_config, read_head, read_ref
 from asset_provenance.capture.gitremotes import (
     choose_remote,
-    notes_on_push,
     public_url,
+    pushed,
     remote_of,
 )
 from asset_provenance.capture.gitstatus import State, Survey
@@ -55,6 +55,8 @@ class WorkTree:
         Sentences on what the reader of the record must know besides.
     state
         What git says of its files; None where it does not answer.
+    is_pushed
+        Whether a branch of the remote holds the commit; None where that is not known.
     """
 
     root: str
@@ -62,6 +64,7 @@ class WorkTree:
     commit: str | None
     notes: tuple[str, ...]
     state: State | None
+    is_pushed: bool | None = None
 
 
 class Git:
@@ -101,6 +104,7 @@ class Git:
         remote, url = choose_remote(read_config(root), branch)
         notes: list[str] = []
         state = None
+        is_pushed: bool | None = None
         try:
             survey, state = self._survey(root, survey)
             commit = state.commit
@@ -116,10 +120,13 @@ class Git:
             notes.append("the commit could not be read" if state is None else no_commit)
         if survey is not None and state is not None:
             tip = read_ref(root, f"refs/remotes/{remote}/{state.branch}")
-            if commit is not None and remote is not None and tip != commit:
-                notes.extend(notes_on_push(survey.ask, commit, remote))
+            if commit is not None and remote is not None:
+                is_pushed, note = (
+                    (True, None) if tip == commit else pushed(survey.ask, commit, remote)
+                )
+                notes.extend([note] if note else [])
             notes.extend(self._notes_on(survey, state))
-        return WorkTree(root, url, commit, tuple(notes), state)
+        return WorkTree(root, url, commit, tuple(notes), state, is_pushed)
 
     def _survey(self, root: str, survey: Survey | None) -> tuple[Survey, State]:
         """Ask for the state; a git that does not run for it is not asked again."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from asset_provenance.capture.gitasking import TIMEOUT, NoAnswerError, Questions
-from asset_provenance.capture.gitfiles import read_head
+from asset_provenance.capture.gitfiles import read_config, read_head
 from asset_provenance.records import printable
 from asset_provenance.redaction import clean_url
 
@@ -19,8 +19,9 @@ __all__ = [
     "REMOTE_SETTINGS",
     "choose_remote",
     "clone_url",
-    "notes_on_push",
+    "glance",
     "public_url",
+    "pushed",
     "remote_of",
 ]
 
@@ -43,26 +44,35 @@ def clone_url(root: str) -> str | None:
     return None if public.startswith("file://") else public
 
 
-def notes_on_push(ask: Questions, commit: str, remote: str) -> Iterator[str]:
-    """Say where others cannot get a commit from the remote."""
+def glance(root: str) -> tuple[str, str | None]:
+    """Give the URL of a work tree and the commit of HEAD, without asking git."""
+    commit, branch = read_head(root)
+    _, url = choose_remote(read_config(root), branch)
+    return Path(root).as_uri() if url is None else public_url(url, root), commit
+
+
+def pushed(ask: Questions, commit: str, remote: str) -> tuple[bool | None, str | None]:
+    """Tell whether a remote has a commit, and what the reader must know of that."""
     try:
         holders = _remote_branches(ask, "--contains", commit)
         if any(name.startswith(f"refs/remotes/{remote}/") for name in holders):
-            return
-        known = bool(holders or _remote_branches(ask, "--count=1"))
-        shallow = ask("rev-parse", "--is-shallow-repository").strip() == b"true"
+            return True, None
+        is_known = bool(holders or _remote_branches(ask, "--count=1"))
+        is_shallow = ask("rev-parse", "--is-shallow-repository").strip() == b"true"
     except NoAnswerError:
-        return
+        return None, None
     short = commit[:12]
     if holders:
         other = printable(holders[0].removeprefix("refs/remotes/"))
-        yield f"commit {short} is on no branch of the remote {printable(remote)}, but on {other}"
-    elif not known:
-        yield f"whether the remote has commit {short} is unknown: this clone knows no remote branch"
-    elif shallow:
-        yield f"whether the remote has commit {short} is unknown: the clone is shallow"
-    else:
-        yield f"commit {short} is on no remote branch: others cannot get it until it is pushed"
+        told = f"commit {short} is on no branch of the remote {printable(remote)}, but on {other}"
+        return False, told
+    unknown = f"whether the remote has commit {short} is unknown"
+    if not is_known:
+        return None, f"{unknown}: this clone knows no remote branch"
+    if is_shallow:
+        return None, f"{unknown}: the clone is shallow"
+    told = f"commit {short} is on no remote branch: others cannot get it until it is pushed"
+    return False, told
 
 
 def choose_remote(

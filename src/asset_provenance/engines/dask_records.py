@@ -411,6 +411,9 @@ class Attempts:
         content = entry["content"].encode("latin-1")
         self._recorder.journal.keep_patches([Patch(entry["commit"], content)])
 
+    def _imported(self, entry: Mapping[str, Any]) -> None:
+        self._recorder.journal.keep_imported(entry["found"], entry["writer"])
+
     def _input(self, entry: Mapping[str, Any]) -> None:
         try:
             self._recorder.resolve(entry["name"])

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -47,6 +47,7 @@ class Sender:
         self.counts: Callable[[], list[ProcessRecord]] = list
         self.history: Callable[[], list[ProcessRecord]] = list
         self.seen: Callable[[], list[ProcessRecord]] = list
+        self.imported: Callable[[Callable[[], bool]], Mapping[str, Any] | None] = lambda _: None
         self._worker, self._topic = worker, topic
         self._started: dict[str, ProcessRecord] = {}
         self._codes: dict[int, tuple[CodeRecord, dict[str, JsonValue]]] = {}
@@ -130,6 +131,12 @@ class Sender:
                 self._kept_patches.add(patch.commit_hash)
                 content = patch.content.decode("latin-1")
                 self.put({"kind": "patch", "commit": patch.commit_hash, "content": content})
+
+    def write_imported(self) -> None:
+        """Tell what this worker has imported, if there is anything new."""
+        found = self.imported(lambda: False)
+        if found:
+            self.put({"kind": "imported", "writer": self.writer, "found": dict(found)})
 
     def input_folder(self, name: str, _folder: Path) -> None:
         """Tell of a data asset, which the client may have as well."""

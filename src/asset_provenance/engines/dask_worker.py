@@ -12,6 +12,7 @@ import functools
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -280,6 +281,8 @@ class _Task(ActiveProcess):
             tags.insert(0, (0, self.first))
         if tags:
             self.sender.put({"kind": "result", "task": self.key, "tags": tags})
+        with suppress(Exception):  # it costs a fact
+            self.sender.write_imported()
         self.sender.flush()
 
 

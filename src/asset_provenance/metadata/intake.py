@@ -36,7 +36,6 @@ from asset_provenance.records import InputRef
 from asset_provenance.redaction import contains_secret, redact_text
 
 __all__ = [
-    "FRAGMENT_ENDING",
     "Left",
     "Refused",
     "as_fragment",
@@ -48,9 +47,6 @@ __all__ = [
     "loose_in",
     "read_left",
 ]
-
-FRAGMENT_ENDING = "_data_process.json"
-"""How the name of a fragment ends."""
 
 _FRAGMENT = re.compile(r".*data_process.*\.json")
 _PROCESSING = file_name("processing")

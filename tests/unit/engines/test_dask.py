@@ -21,8 +21,9 @@ from asset_provenance.engines.dask import track_client
 from asset_provenance.errors import UsageError
 from asset_provenance.records import ProcessStatus
 from helpers import cluster_work
-from helpers.assets import RAW, graph, make_asset, processes
+from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, processes
 from helpers.clusters import cluster
+from helpers.installations import make_wheel
 from helpers.records import make, named, parents
 from helpers.schema import validate_set
 
@@ -314,6 +315,16 @@ def test_nothing_of_ours_is_left_on_the_client_or_the_workers(client: Any) -> No
         assert all(client.run(hooks).values())
     assert not any(client.run(hooks).values())
     assert not {"submit", "_gather", "_graph_to_futures"} & set(vars(client))
+
+
+def test_what_workers_import_is_listed(client: Any, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "worker-tools", "1.0", {"worker_tools.py": ""})
+    with DerivedAsset("t", inputs=(), base_name="b", strict=True, **FACTS, **PEOPLE) as asset:
+        with track_client(client):
+            client.submit(cluster_work.import_from, str(wheel), "worker_tools").result()
+    (listed,) = asset.output_dir.glob("provenance/packages-*.txt")
+    assert "worker-tools==1.0" in listed.read_text().splitlines()
+    assert "worker_tools" not in sys.modules
 
 
 def test_no_secret_leaves_a_worker(client: Any) -> None:
