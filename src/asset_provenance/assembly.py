@@ -140,7 +140,11 @@ def assemble(
     used = [ref for record in (block, *records) for ref in record.inputs]
     is_block = plan.process_type is not None or not (records or given)
     if plan.fragment is not None:
-        written = _written(plan, block, records, late, is_block=is_block)
+        # The one process of a stage may stand alone, and then says itself where it ran.
+        written = [
+            replace(one, notes=(*one.notes, *plan.surroundings))
+            for one in _written(plan, block, records, late, is_block=is_block)
+        ]
         fragment_run = _run(plan, plan.given, block, records, [], is_block=is_block)
         stages = stage_files(plan, [], used, folders)
         return _fragment(plan, written, fragment_run, given, stages, packages)
@@ -283,7 +287,8 @@ def _run(
             f"is kept as {place}."
         )
         _log.warning("%s", notes[-1])
-    notes += plan.surroundings
+    if plan.fragment is None:
+        notes += plan.surroundings
     if not is_block:
         notes += _notes_of_run(block)
     # Processes that the script wrote down itself do not say which script did.

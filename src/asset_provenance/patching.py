@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -101,17 +101,19 @@ class Patches:
 
     def undo(self) -> None:
         """Put everything back, but for what somebody else has replaced since."""
+        # Whoever is interrupted in this can begin it anew.
         for module, hook in self._hooks:
-            _waiting[module].remove(hook)
+            with suppress(ValueError):
+                _waiting[module].remove(hook)
         self._hooks.clear()
         while self._done:
-            owner, name, own, replacement = self._done.pop()
-            if vars(owner).get(name, _MISSING) is not replacement:
-                continue
-            if own is _MISSING:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, own)
+            owner, name, own, replacement = self._done[-1]
+            if vars(owner).get(name, _MISSING) is replacement:
+                if own is _MISSING:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, own)
+            self._done.pop()
 
 
 _names: Any = vars(ModuleType)["__dict__"]

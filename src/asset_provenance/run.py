@@ -44,6 +44,8 @@ Arguments = Mapping[str, Any]
 _TREE_TIME = 20.0
 """Seconds that the end of a run waits for the ids of folders of code, which began at its start."""
 
+_MOST_INTERRUPTS = 10
+
 _log = logging.getLogger("asset_provenance")
 
 
@@ -285,7 +287,7 @@ class Run:
     def _end(self, how: Outcome, running: Outcome, *, is_raising: bool) -> None:
         self.is_open = False
         try:
-            observing.end(self.recorder)
+            interrupted = self._stop_observing()
             block = self.recorder.close(how, running)
             self._sampler.stop()
             leave(self._token)
@@ -299,6 +301,20 @@ class Run:
             self.plan.close()
             self._trees.leave()
             self._folder.give_back()
+        if interrupted is not None and not is_raising:
+            raise interrupted
+
+    def _stop_observing(self) -> KeyboardInterrupt | None:
+        """Take all hooks away; who presses Ctrl-C meanwhile is heard once the record is complete."""
+        interrupted = None
+        for _ in range(_MOST_INTERRUPTS):
+            try:
+                observing.end(self.recorder)
+            except KeyboardInterrupt as error:
+                interrupted = error
+            else:
+                break
+        return interrupted
 
     def _package_list(self) -> bytes | None:
         with suppress(Exception):  # it costs the list

@@ -17,7 +17,7 @@ from asset_provenance.records import AssetRecord, CodeRecord, InputRef, ProcessR
 FIELDS = {
     "InputRef": "name url assets description database_identifier",
     "CodeRecord": "url name version commit_hash run_script language language_version container "
-    "core_dependency notes",
+    "core_dependency notes tree",
     "ProcessRecord": "id name process_type stage start_date_time parent_id end_date_time status "
     "code parameters results inputs reads outputs notes error observed read_files written_files "
     "read_inside follows resources calls",

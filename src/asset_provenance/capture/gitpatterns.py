@@ -164,6 +164,8 @@ def _expression(glob: str) -> str | None:
     """Make a regular expression of a pattern; None of one that matches nothing."""
     out: list[str] = []
     at, end = 0, len(glob)
+    # Git compares what comes before as plain text, and takes the rest for a pattern of its own.
+    first = next((index for index, sign in enumerate(glob) if sign in "*?[\\"), end)
     while at < end:
         sign = glob[at]
         if sign == "\\":
@@ -184,7 +186,7 @@ def _expression(glob: str) -> str | None:
             start = at
             while at < end and glob[at] == "*":
                 at += 1
-            is_part = at - start > 1 and (start == 0 or glob[start - 1] == "/")
+            is_part = at - start > 1 and (start in (0, first) or glob[start - 1] == "/")
             if is_part and at < end and glob[at] == "/":
                 out.append("(?:.*/)?")
                 at += 1

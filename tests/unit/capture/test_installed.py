@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import setuptools
 from packaging.requirements import Requirement
 
 from helpers.installations import (
@@ -34,6 +34,10 @@ CANARY = "ghp_CanaryCanaryCanaryCanaryCanary000000"
 PUBLIC = "https://github.com/org/tiny-tuning"
 SOURCE = Path(__file__).parents[3] / "src"
 PACKAGE = {"tinytuning/__init__.py": "", "tinytuning/core.py": MODULE}
+
+needs_setuptools = pytest.mark.skipif(
+    importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed"
+)
 
 SHOW = """
 import importlib, json, pathlib, sys
@@ -168,6 +172,7 @@ def test_a_package_from_a_folder_is_told_where_nobody_can_install_it(
     assert f"{where}, which others cannot reach" in lines
 
 
+@needs_setuptools
 @pytest.mark.parametrize("kind", ["path", "finder", "develop"])
 def test_an_editable_install_is_followed_to_its_work_tree(
     tmp_path: Path, python: Path, repo: Path, kind: str
@@ -193,8 +198,9 @@ def test_an_editable_install_is_followed_to_its_work_tree(
             capture_output=True,
         )
     else:
-        own = Path(setuptools.__file__).parents[1]  # whose finder a backend may leave
-        install(python, "--editable", str(repo), PYTHONPATH=str(own))
+        # Where setuptools is, whose finder the backend leaves.
+        own = sysconfig.get_path("purelib")
+        install(python, "--editable", str(repo), PYTHONPATH=own)
     (code,), lines = show(python, tmp_path, "tinytuning.core:analyse")
     commit = git(repo, "rev-parse", "HEAD")
     assert (code["url"], code["commit_hash"]) == (PUBLIC, commit)
@@ -280,6 +286,7 @@ def test_a_wheel_that_is_imported_as_a_zip_is_known_by_its_own_metadata(
     assert "tiny-tuning==1.2.3" in lines
 
 
+@needs_setuptools
 @pytest.mark.parametrize("is_zipped", [True, False])
 def test_an_egg_is_known_by_its_metadata(tmp_path: Path, python: Path, is_zipped: bool) -> None:
     project = make_project(tmp_path / "project")

@@ -148,6 +148,7 @@ GLOBS = st.lists(
 )
 @example(paths=["a/b", "a/ab"], globs=["a/**", "!a/b"], nested=[])
 @example(paths=["a/b/a", "b/a"], globs=["**/b/", "!b"], nested=["!b"])
+@example(paths=["a/a"], globs=[], nested=["a**/***"])
 @example(paths=["a b", "a"], globs=["a ", "a\\ "], nested=[])
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
