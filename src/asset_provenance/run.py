@@ -305,7 +305,7 @@ class Run:
             raise interrupted
 
     def _stop_observing(self) -> KeyboardInterrupt | None:
-        """Take all hooks away; who presses Ctrl-C meanwhile is heard once the record is complete."""
+        """Take all hooks away; a Ctrl-C meanwhile is heard once the record is complete."""
         interrupted = None
         for _ in range(_MOST_INTERRUPTS):
             try:
