@@ -98,7 +98,8 @@ def test(version: str, label: str, wheel: Path) -> tuple[bool, str]:
         print(fault)
         return False, "cannot be installed"
     print(versions(folder), flush=True)
-    done = run(folder / "bin/python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
+    options = ("-q", "-n", "auto", "--dist", "worksteal", "--maxfail", "20")
+    done = run(folder / "bin/python", "-m", "pytest", *options, "-p", "no:cacheprovider")
     if done.returncode:
         print(done.stdout)
     last = done.stdout.strip().splitlines()[-1].strip("= ")
