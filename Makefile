@@ -11,9 +11,10 @@ demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
 # Each worker of pytest writes data of its own; the programs that tests start are not measured.
+# They are many, and each would compile the package anew where Python is told to keep nothing.
 test: $(READY)
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" \
+	PYTHONDONTWRITEBYTECODE= COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" \
 	  $(BIN)/python -m pytest -n auto --dist worksteal --durations 25
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
