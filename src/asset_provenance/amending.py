@@ -56,18 +56,26 @@ class Amendment:
     def codes(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the code of each process, and of each pipeline, with whose it is."""
         for key in ("data_processes", "pipelines"):
-            listed = self.processing.get(key)
-            for item in listed if isinstance(listed, list) else ():
+            for item in self._listed(key):
                 code = item.get("code") if key == "data_processes" else item
-                if isinstance(item, dict) and isinstance(code, dict):
+                if isinstance(code, dict):
                     yield str(item.get("name")), code
+
+    def processes(self) -> Iterator[dict[str, Any]]:
+        """Give the processes."""
+        return self._listed("data_processes")
+
+    def _listed(self, key: str) -> Iterator[dict[str, Any]]:
+        listed = self.processing.get(key)
+        # What others wrote, or edited, may have any form.
+        return (
+            item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, dict)
+        )
 
     def drop_note(self, name: str, line: str) -> None:
         """Take a line out of the notes of a process."""
-        for process in self.processing.get("data_processes") or ():
-            if not isinstance(process, dict) or process.get("name") != name:
-                continue
-            if isinstance(process.get("notes"), str):
+        for process in self.processes():
+            if process.get("name") == name and isinstance(process.get("notes"), str):
                 lines = process["notes"].split("\n")
                 process["notes"] = "\n".join(one for one in lines if one != line) or None
 

@@ -18,6 +18,9 @@ __all__ = ["Commit", "History"]
 _MOST = 4_000_000_000
 """Bytes of one answer: the history of any repository must fit."""
 
+# A stash makes commits of its own, one with the very tree of HEAD, which nobody else ever has.
+_ALL = ("--exclude=refs/stash", "--exclude=refs/notes/*", "--all")
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -32,13 +35,16 @@ class Commit:
     tags
         Tags on it, the newest version last.
     path
-        Of the folder with the tree; empty for the top folder.
+        Of the folder with the tree; empty for the top folder. Of several the one nearest to that.
+    remotes
+        Those that have it on a branch; None where the clone knows no branch of any.
     """
 
     commit_hash: str
     time: datetime
     tags: tuple[str, ...]
     path: str
+    remotes: tuple[str, ...] | None = None
 
 
 class History:
@@ -59,11 +65,9 @@ class History:
 
     def __init__(self, folder: str, *, seconds: float) -> None:
         self._ask = Questions(folder, seconds, most=_MOST)
-        answer = self._ask("log", "--all", "--date-order", "--format=%H %T %ct")
+        answer = self._ask("log", *_ALL, "--date-order", "--format=%H %T %ct")
         lines = [line.split() for line in answer.decode("ascii", "replace").splitlines()]
-        self._commits = {
-            commit: (tree, datetime.fromtimestamp(int(time), UTC)) for commit, tree, time in lines
-        }
+        self._commits = {commit: (tree, _time(int(time))) for commit, tree, time in lines}
         is_shallow = self._ask("rev-parse", "--is-shallow-repository").strip() == b"true"
         partial = self._ask("config", "--get-regexp", r"^remote\..*\.promisor$", accept=(0, 1))
         self.gaps = "shallow" if is_shallow else "partial" if partial else ""
@@ -77,17 +81,30 @@ class History:
         """Find the commits that hold a tree, at the top or in a folder: the newest first."""
         known = self._known(trees)
         paths = {"": frozenset(known), **self._places(known)} if known else {}
-        tags = self._tags() if known else {}
-        found: dict[str, list[Commit]] = defaultdict(list)
-        for path, wanted in paths.items():
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        for path in sorted(paths, key=lambda path: (path.count("/"), path)):
             for commit, tree in self._at(path):
-                if tree in wanted:
-                    told = Commit(commit, self._commits[commit][1], tags.get(commit, ()), path)
-                    found[tree].append(told)
-        order = {commit: number for number, commit in enumerate(self._commits)}
-        for commits in found.values():
-            commits.sort(key=lambda commit: order[commit.commit_hash])
-        return found
+                if tree in paths[path]:
+                    found[tree].setdefault(commit, path)
+        if not found:
+            return {}
+        tags, remotes = self._tags(), self._remotes()
+        return {
+            tree: [
+                Commit(
+                    commit,
+                    time,
+                    tags.get(commit, ()),
+                    held[commit],
+                    tuple(name for name, has in remotes.items() if commit in has)
+                    if any(remotes.values())
+                    else None,
+                )
+                for commit, (_, time) in self._commits.items()
+                if commit in held
+            ]
+            for tree, held in found.items()
+        }
 
     def _known(self, trees: Collection[str]) -> set[str]:
         """Give those that the repository has: git refuses to look for others."""
@@ -102,7 +119,7 @@ class History:
     def _places(self, trees: Iterable[str]) -> dict[str, frozenset[str]]:
         """Give the paths of folders at which any commit brought or took away one of the trees."""
         answer = self._ask(
-            "log", "--all", "-m", "-t", "--root", "--raw", "-z", "--no-abbrev",
+            "log", *_ALL, "-m", "-t", "--root", "--raw", "-z", "--no-abbrev",
             "--no-renames", "--format=", *(f"--find-object={tree}" for tree in sorted(trees)),
         )  # fmt: skip
         wanted = set(trees)
@@ -130,6 +147,16 @@ class History:
             if b" " not in line  # the answer where there is no such folder
         ]
 
+    def _remotes(self) -> Mapping[str, frozenset[str]]:
+        """Give the commits that the branches of each remote lead to."""
+        names = os.fsdecode(self._ask("remote")).splitlines()
+        return {
+            name: frozenset(
+                self._ask("rev-list", f"--remotes={name}").decode("ascii", "replace").split()
+            )
+            for name in names
+        }
+
     def _tags(self) -> Mapping[str, tuple[str, ...]]:
         answer = self._ask(
             "for-each-ref", "--sort=version:refname",
@@ -140,3 +167,10 @@ class History:
             direct, pointed_at, name = line.split(" ", 2)
             found[pointed_at or direct].append(name)
         return {commit: tuple(names) for commit, names in found.items()}
+
+
+def _time(seconds: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # git takes any number for a time
+        return datetime.max.replace(tzinfo=UTC)

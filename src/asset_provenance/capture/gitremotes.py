@@ -18,7 +18,7 @@ from asset_provenance.redaction import clean_url
 __all__ = [
     "REMOTE_SETTINGS",
     "choose_remote",
-    "clone_url",
+    "clone_urls",
     "glance",
     "public_url",
     "pushed",
@@ -29,8 +29,10 @@ REMOTE_SETTINGS = r"remote\..*\.url|branch\..*\.remote|url\..*\.insteadof"
 """The settings that tell which remote there is, as a regular expression."""
 
 
-def clone_url(root: str) -> str | None:
-    """Give the URL that others have a clone under; None where it has none that they can reach.
+def clone_urls(root: str) -> dict[str | None, str]:
+    """Give the URLs of a clone's remotes that others can reach, by name.
+
+    The first is that of the remote that the clone's branch follows, which may have no name.
 
     Raises
     ------
@@ -39,9 +41,16 @@ def clone_url(root: str) -> str | None:
     """
     _, branch = read_head(root)
     ask = Questions(root, TIMEOUT)
-    _, url = remote_of(ask, ask.config(REMOTE_SETTINGS), branch)
-    public = public_url(url, root) if url else "file://"
-    return None if public.startswith("file://") else public
+    config = ask.config(REMOTE_SETTINGS)
+    first, url = remote_of(ask, config, branch)
+    urls = {first: url}
+    for key, _ in config:
+        name = key.removeprefix("remote.").removesuffix(".url")
+        if key.startswith("remote.") and name not in urls:
+            alone = [item for item in config if item[0] == key or item[0].startswith("url.")]
+            urls[name] = remote_of(ask, alone, None)[1]
+    public = {name: public_url(url, root) for name, url in urls.items() if url}
+    return {name: url for name, url in public.items() if not url.startswith("file://")}
 
 
 def glance(root: str) -> tuple[str, str | None]:

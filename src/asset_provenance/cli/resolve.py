@@ -27,7 +27,8 @@ def resolve(
     Where no commit was known, processing.json has the git id of the folder of code as its version
     (tree:...). The commits of CLONE that hold that very folder, at their top or in any folder, are
     looked for; nothing is fetched. Of several, one that was there when the process began is taken:
-    one with a tag, else the newest. Commit, tag and URL are written into DIR/processing.json.
+    one with a tag, else the newest that a remote has. Commit, tag and URL are written into
+    DIR/processing.json.
 
     Exit status: 0 if every commit is known, 1 if one was not found, 2 if it cannot be done.
     """
@@ -52,14 +53,21 @@ def _show(folder: Path, resolution: Resolution, repository: Path) -> None:
         say(f"looked at {looked}; nothing was written")
     else:
         say(f"{folder / 'processing.json'}: written; looked at {looked}")
-        if resolution.url is None:
+        found = [each for each in resolution.resolved if each.commit is not None]
+        if any(each.url is None for each in found):
             say("the clone has no remote that others can reach: the URL stays as it was")
+        for commit in dict.fromkeys(each.commit for each in found if each.url):
+            if commit is not None and commit.remotes == () and not commit.tags:
+                say(
+                    f"commit {commit.commit_hash[:12]} is on no remote branch that the clone "
+                    "knows: others cannot get it until it is pushed",
+                    style="bold yellow",
+                )
     if resolution.gaps and not all(each.commit for each in resolution.resolved):
-        say(
-            f"the clone is {resolution.gaps}: get all of its history with: git fetch --unshallow "
-            "--tags, or make a full clone",
-            style="bold yellow",
-        )
+        mend = "make a full clone"
+        if resolution.gaps == "shallow":
+            mend = f"get all of its history with: git fetch --unshallow --tags, or {mend}"
+        say(f"the clone is {resolution.gaps}: {mend}", style="bold yellow")
 
 
 def _told(each: Resolved) -> str:
@@ -74,7 +82,6 @@ def _told(each: Resolved) -> str:
 def _as_json(folder: Path, resolution: Resolution) -> dict[str, Any]:
     return {
         "folder": str(folder),
-        "url": resolution.url,
         "commits": resolution.commits,
         "gaps": resolution.gaps or None,
         "processes": [
@@ -85,6 +92,7 @@ def _as_json(folder: Path, resolution: Resolution) -> dict[str, Any]:
                 "time": each.commit and each.commit.time.isoformat(),
                 "tags": list(each.commit.tags) if each.commit else [],
                 "path": each.commit and each.commit.path,
+                "url": each.url,
                 "others": each.others,
             }
             for each in resolution.resolved
