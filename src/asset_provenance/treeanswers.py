@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,12 +49,20 @@ def with_tree(code: CodeRecord, answers: Mapping[str, TreeAnswer]) -> CodeRecord
     return replace(code, notes=(*code.notes, note), tree=None)
 
 
-def with_tree_at_once(code: CodeRecord) -> CodeRecord:
-    """Give a record of code with the id of its folder, which another machine does not have."""
+def with_tree_at_once(code: CodeRecord, without: Collection[str]) -> CodeRecord:
+    """Give a record of code with the id of its folder, which another machine does not have.
+
+    Parameters
+    ----------
+    code
+        The record.
+    without
+        Absolute real paths of folders that hold no code.
+    """
     if code.tree is None:
         return code
     try:
-        answer = TreeAnswer(tree_id(code.tree, seconds=_SHORTEST))
+        answer = TreeAnswer(tree_id(code.tree, without=without, seconds=_SHORTEST))
     except TreeError as error:
         answer = TreeAnswer(None, str(error))
     return with_tree(code, {code.tree: answer})

@@ -331,7 +331,10 @@ class _Recorder(Recorder):
             output_dir=output_dir,
             data_root=data_root,
             resolver=resolver,
-            identifier=CodeIdentifier(**asset["code"], settle_tree=with_tree_at_once),
+            identifier=CodeIdentifier(
+                **asset["code"],
+                settle_tree=functools.partial(with_tree_at_once, without=asset["code"]["without"]),
+            ),
             journal=cast("Journal", sender),
             block=_STANDING,
             max_repeats=asset["max_repeats"],

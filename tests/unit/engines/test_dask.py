@@ -379,6 +379,41 @@ def test_a_cluster_of_threads_of_this_program_records_as_threads_do() -> None:
     assert parents(asset) == {"outside": None, "outer": "outside", "square": "outer"}
 
 
+def test_code_without_git_is_known_alike_on_the_client_and_the_workers(tmp_path: Path) -> None:
+    (tmp_path / "setup.cfg").touch()
+    (tmp_path / "steps.py").write_text(
+        "from asset_provenance import track_process\n"
+        "@track_process\ndef here(): return 1\n"
+        "@track_process\ndef there(): return 1\n"
+    )
+    (tmp_path / "main.py").write_text(
+        f"""
+import distributed
+from asset_provenance import DerivedAsset
+from asset_provenance.engines.dask import track_client
+import steps
+
+if __name__ == "__main__":
+    facts = {{"inputs": (), "base_name": "b", **{FACTS!r}, **{PEOPLE!r}}}
+    with (
+        distributed.LocalCluster(n_workers=1, processes=True, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+        DerivedAsset("t", output_dir="results", **facts) as asset,
+        track_client(client),
+    ):
+        (asset.output_dir / "found.txt").write_text("1")  # which is no code
+        steps.here()
+        client.submit(steps.there).result()
+"""
+    )
+    environ = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path.parent / "of-dask")}
+    subprocess.run([sys.executable, "main.py"], cwd=tmp_path, env=environ, check=True)
+    found = validate_set(tmp_path / "results")["processing"]["data_processes"]
+    versions = {process["name"]: process["code"]["version"] for process in found}
+    assert versions["here"] == versions["there"]
+    assert versions["here"].startswith("tree:")
+
+
 def test_the_example_runs_and_its_graph_says_what_was_done(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, PROJECT / "examples/dask_cluster.py", "--output-dir", tmp_path / "out"],
