@@ -160,7 +160,7 @@ class _Walk:
             if attributes.get("filter") == LFS:
                 pointer = lfs_pointer(file, state.st_size, self._check_time)
                 blob = _object("blob", len(pointer), pointer)
-            elif any(attributes.get(name) for name in _CONVERTING):
+            elif not _stays(file, attributes):
                 content = _converted(self._content(file), attributes)
                 blob = _object("blob", len(content), content)
             else:
@@ -246,23 +246,48 @@ def _attributes_of(path: str, levels: tuple[_Level, ...]) -> Attributes:
 
 def _converted(content: bytes, attributes: Attributes) -> bytes:
     """Give the content as git keeps it."""
-    encoding = attributes.get("working-tree-encoding")
-    if isinstance(encoding, str):
+    encoding = _encoding(attributes)
+    if encoding is not None:
         try:
             content = content.decode(encoding).encode()
         except (LookupError, UnicodeError) as error:
             raise TreeError(
                 f"a file is not in the encoding {encoding} that it should be"
             ) from error
-    text = attributes.get("text")
-    if text is None:
-        text = attributes.get("crlf")
-    is_text = text is True or text == "input" or (text is None and attributes.get("eol"))
-    if is_text or (text == "auto" and not _is_binary(content)):
+    line_ends = _line_ends(attributes)
+    if line_ends == "text" or (line_ends == "auto" and not _is_binary(content)):
         content = content.replace(b"\r\n", b"\n")
     if attributes.get("ident"):
         content = _ID.sub(b"$Id$", content)
     return content
+
+
+def _stays(file: Any, attributes: Attributes) -> bool:
+    """Tell whether a file is kept as it is; one that begins as no text is not read whole for it."""
+    if not any(attributes.get(name) for name in _CONVERTING):
+        return True
+    if attributes.get("ident") or _encoding(attributes) or _line_ends(attributes) == "text":
+        return False
+    is_binary = b"\0" in file.read(_CHUNK)
+    file.seek(0)
+    return is_binary
+
+
+def _encoding(attributes: Attributes) -> str | None:
+    encoding = attributes.get("working-tree-encoding")
+    # From UTF-8 to UTF-8 git converts nothing, whatever is in the file.
+    if not isinstance(encoding, str) or encoding.lower() in ("utf-8", "utf8"):
+        return None
+    return encoding
+
+
+def _line_ends(attributes: Attributes) -> str:
+    """Tell whether line ends are changed: ``text``, ``auto`` (of what is text), or nothing."""
+    for name in ("text", "crlf"):
+        value = attributes.get(name)
+        if value in (True, False, "auto", "input"):  # any other is as none
+            return "auto" if value == "auto" else "text" if value else ""
+    return "text" if attributes.get("eol") in ("lf", "crlf") else ""
 
 
 def _is_binary(content: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,30 @@ def test_what_is_converted_counts_as_git_keeps_it(code: Path) -> None:
     write(code / "a.u16", "é\r\n".encode("utf-16-le"))
     write(code / "sub" / ".gitattributes", "*.txt -text\n*.raw text\n")
     assert tree_id(str(code)) == tree_of_git(code)
+
+
+def test_attributes_with_values_that_git_does_not_know_change_nothing(code: Path) -> None:
+    write(
+        code / ".gitattributes",
+        "*.a eol\n*.b text=foo eol=lf\n*.c text=foo crlf=input\n*.d -text eol=lf\n"
+        "*.e working-tree-encoding=UTF-8\n",
+    )
+    for name in "abcd":
+        write(code / f"file.{name}", b"one\r\n")
+    write(code / "file.e", b"\xff\r\n")
+    assert tree_id(str(code)) == tree_of_git(code)
+
+
+def test_a_large_file_that_is_no_text_is_never_held_in_memory(code: Path) -> None:
+    write(code / ".gitattributes", "* text=auto\n")
+    with (code / "weights.bin").open("wb") as file:
+        file.truncate(100_000_000)
+    tracemalloc.start()
+    found = tree_id(str(code))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000
+    assert found == tree_of_git(code)
 
 
 def test_of_a_large_file_its_pointer_counts(code: Path) -> None:
