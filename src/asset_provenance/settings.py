@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asset_provenance.suggestions import did_you_mean
 
@@ -233,7 +234,12 @@ def _from_pipeline(environ: Mapping[str, str]) -> dict[str, Given]:
     )
     if not (name and url):
         return {}
-    if not re.match(r"(https?|ssh|git)://[^\s/]|git@[^\s/]+:", url):
+    try:
+        urlsplit(url)
+        is_url = re.match(r"(https?|ssh|git)://[^\s/]|git@[^\s/]+:", url) is not None
+    except ValueError:
+        is_url = False
+    if not is_url:
         _log.warning("PIPELINE_URL is not recorded: it is no URL, such as https://host/pipeline")
         return {}
     pipeline = {"name": name, "url": url, **({"version": version} if version else {})}

@@ -33,6 +33,16 @@ def table(path: Path, **values: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("url", ["https://[::1/x", "https://", "pipeline"])
+def test_a_pipeline_url_that_is_none_is_told_and_not_taken(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(environ={"PIPELINE_NAME": "ephys", "PIPELINE_URL": url})
+    assert settings.problems == []
+    assert value(settings, "pipelines") is None
+    assert "PIPELINE_URL is not recorded" in caplog.text
+
+
 def test_sources_come_in_the_order_call_environment_project_user(tmp_path: Path) -> None:
     names = ("project_name", "group", "institution", "license")
     user = table(tmp_path / "user.toml", **dict.fromkeys(names, "user"))
