@@ -198,6 +198,11 @@ class Journal:
                 if not folder.exists():  # a worker that lives on may just have written to it
                     break
 
+    def place(self) -> Path:
+        """Give the folder that the record is in now: another, if its own was removed."""
+        self._notice_removal()
+        return self.folder
+
     def paths_of_others(self) -> list[Path]:
         """Give the files of other processes of this run, for instance forked workers."""
         paths: list[Path] = []

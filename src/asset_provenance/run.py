@@ -212,7 +212,7 @@ class Run:
 
     def _record(self, arguments: Arguments, file: str, ahead: AskedAhead) -> Recorder:
         plan, request, function = self.plan, self._request, self._function
-        self._trees = TreeAsker(lambda: self.journal.folder, (plan.data_root, plan.output_dir))
+        self._trees = TreeAsker(self.journal.place, (plan.data_root, plan.output_dir))
         identifier = plan.identifier(self._trees.begin, ahead)
         plan.main_code = identifier.of_main()
         plan.surroundings = identifier.surroundings()

@@ -238,6 +238,19 @@ def test_an_output_folder_that_is_removed_costs_neither_the_run_nor_its_record()
     assert not list(Path(os.environ["HOME"]).glob(".local/state/asset-provenance/runs/*"))
 
 
+def test_code_is_known_though_the_output_folder_is_removed_at_last() -> None:
+    Path("code.py").touch()
+    program = start("""
+        import shutil
+        with DerivedAsset("t", **FACTS):
+            shutil.rmtree("results")  # with the answer which code it is
+    """)
+    program.communicate(timeout=30)
+    (process,) = json.loads(Path("results/processing.json").read_text())["data_processes"]
+    assert "has no tree id" not in process["notes"]
+    assert process["code"]["version"].startswith("tree:")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to mount")
 def test_a_disk_that_fills_up_while_it_runs_costs_the_metadata_only(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
