@@ -15,10 +15,21 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import writer
 
-__all__ = ["Amendment"]
+__all__ = ["FOUND_BY", "Amendment", "found_by"]
 
 _PROCESSING = file_name("processing")
 _TREE = re.compile(r" at tree:([0-9a-f]{40})")
+
+
+FOUND_BY = "the commit was found by tree:"
+"""The note of a process whose commit is known by the id of its folder of code."""
+_FOUND = re.compile(rf"^{FOUND_BY}([0-9a-f]{{40}})$", re.MULTILINE)
+
+
+def found_by(process: Mapping[str, Any]) -> str | None:
+    """Give the id of the folder by which the commit of a process was found; None if it was not."""
+    found = _FOUND.search(str(process.get("notes") or ""))
+    return found[1] if found else None
 
 
 class Amendment:
@@ -53,13 +64,13 @@ class Amendment:
         except (OSError, ValueError) as error:
             raise StorageError(f"{self.path} cannot be read: {error}") from error
 
-    def codes(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give the code of each process, and of each pipeline, with whose it is."""
+    def codes(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Give each process with its code, and each pipeline, which is code itself."""
         for key in ("data_processes", "pipelines"):
             for item in self._listed(key):
                 code = item.get("code") if key == "data_processes" else item
                 if isinstance(code, dict):
-                    yield str(item.get("name")), code
+                    yield item, code
 
     def processes(self) -> Iterator[dict[str, Any]]:
         """Give the processes."""
@@ -71,6 +82,14 @@ class Amendment:
         return (
             item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, dict)
         )
+
+    def add_note(self, name: str, line: str) -> None:
+        """Add a line to the notes of a process, unless it is there."""
+        for process in self.processes():
+            notes = process.get("notes")
+            lines = notes.split("\n") if isinstance(notes, str) else []
+            if process.get("name") == name and line not in lines:
+                process["notes"] = "\n".join([*lines, line])
 
     def drop_note(self, name: str, line: str) -> None:
         """Take a line out of the notes of a process."""

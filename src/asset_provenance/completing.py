@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from asset_provenance.amending import found_by
 from asset_provenance.capture.capsule import Capsule, Place, ran_in
 from asset_provenance.capture.code import ONE_MACHINE
 from asset_provenance.capture.container import image_in_full
@@ -97,11 +98,15 @@ class Completion:
         What was completed, and what was left as it is since it says something else.
     elsewhere
         The processes without a commit whose code is not that of the capsule.
+    alike
+        The processes whose commit was found by the id of their folder of code, and is not the one
+        that Code Ocean tells: several commits hold the same code.
     """
 
     changes: list[Change] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    alike: list[str] = field(default_factory=list)
 
 
 def read_facts(
@@ -204,6 +209,9 @@ def complete(
                 done.elsewhere.append(name)
             continue
         is_new = not code.get("commit_hash")
+        recorded = str(code.get("commit_hash") or "")
+        if found_by(process) and facts.commit and not _agree(recorded, facts.commit):
+            done.alike.append(name)
         _complete_code(name, code, facts, done)
         version = str(code.get("version"))
         if is_new and code.get("commit_hash") and version.startswith("tree:"):
@@ -253,7 +261,8 @@ def _complete_code(name: str, code: dict[str, Any], facts: Facts, done: Completi
         code[key] = value
 
     recorded = code.get("commit_hash")
-    if recorded and facts.commit and not _agree(str(recorded), facts.commit):
+    is_other = bool(recorded and facts.commit and not _agree(str(recorded), facts.commit))
+    if is_other and name not in done.alike:
         done.contradictions.append(Contradiction(name, "commit_hash", recorded, facts.commit))
         return  # what else is told is of that commit
     is_in_folder = str(code.get("url")).startswith("file://")

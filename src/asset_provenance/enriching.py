@@ -188,6 +188,11 @@ def _enriched(
             "without a commit still, since it is not the capsule's own code: that of "
             + _listed(completion.elsewhere)
         )
+    if completion.alike:
+        remarks.append(
+            f"Code Ocean tells commit {facts.commit}, and another was found by the id of the "
+            f"folder of code, which both may hold; left as it is: {_listed(completion.alike)}"
+        )
     attached = provenance.data_assets[:_MOST_ATTACHED]
     if len(attached) < len(provenance.data_assets):
         more = len(provenance.data_assets) - len(attached)

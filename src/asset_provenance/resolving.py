@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from asset_provenance.amending import Amendment
+from asset_provenance.amending import FOUND_BY, Amendment, found_by
 from asset_provenance.capture.code import ONE_MACHINE
 from asset_provenance.capture.gitasking import NoAnswerError
 from asset_provenance.capture.gitfiles import find_root
@@ -20,6 +21,7 @@ from asset_provenance.errors import UsageError
 __all__ = ["Resolution", "Resolved", "resolve"]
 
 _TREE = re.compile(r"tree:([0-9a-f]{40})")
+_IN_NOTES = re.compile(r" at (?:[0-9a-f]{7,64} \()?tree:([0-9a-f]{40})")
 _SECONDS = 3600.0
 _PRERELEASE = re.compile(r"\d[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview|dev)[-_.]?\d*", re.IGNORECASE)
 
@@ -40,6 +42,8 @@ class Resolved:
         How many other commits hold it as well.
     url
         Of a repository with the commit; None where others cannot reach one.
+    is_later
+        Whether the commit was made after the process had begun.
     """
 
     process: str
@@ -47,6 +51,7 @@ class Resolved:
     commit: Commit | None
     others: int = 0
     url: str | None = None
+    is_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,14 @@ class Resolution:
         How many commits were looked at.
     gaps
         What keeps the clone from holding all of its history; empty if nothing does.
+    is_written
+        Whether anything was new.
     """
 
     resolved: tuple[Resolved, ...]
     commits: int
     gaps: str
+    is_written: bool
 
 
 def resolve(folder: Path, repository: Path) -> Resolution:
@@ -81,7 +89,8 @@ def resolve(folder: Path, repository: Path) -> Resolution:
     Returns
     -------
     Resolution
-        What was found; it is written.
+        What was found; it is written. What was found by the id of a folder before is looked for
+        again: another clone may know more of it.
 
     Raises
     ------
@@ -89,40 +98,70 @@ def resolve(folder: Path, repository: Path) -> Resolution:
         If one of the two cannot be read, or the result cannot be written.
     """
     amendment = Amendment(folder)
-    wanted = [
-        (name, known[1], code)
-        for name, code in amendment.codes()
-        if not code.get("commit_hash") and (known := _TREE.fullmatch(str(code.get("version"))))
-    ]
+    wanted = list(_wanted(amendment))
     if not repository.is_dir():
-        raise UsageError(f"there is no folder {repository}: give a clone of the code's repository")
+        raise UsageError(
+            f"there is no folder {repository}: give a clone of the code's repository on this "
+            "machine, made with: git clone URL"
+        )
     try:
         root = find_root(str(repository.absolute())) or str(repository.absolute())
         history = History(root, seconds=_SECONDS)
         urls = clone_urls(root)
-        found = history.find({tree for _, tree, _ in wanted}) if wanted else {}
+        found = history.find({each.tree for each in wanted}) if wanted else {}
     except NoAnswerError as error:
         raise UsageError(f"{repository} cannot be searched: {error}") from error
-    begun = {
-        str(process.get("name")): process.get("start_date_time")
-        for process in amendment.processes()
-    }
+    before = copy.deepcopy(amendment.processing)
     resolved: list[Resolved] = []
     chosen: dict[str, Commit] = {}
-    for name, tree, code in wanted:
-        holding = found.get(tree, [])
-        commit = choose(holding, _time(begun.get(name)))
+    for each in wanted:
+        holding = found.get(each.tree, [])
+        known = [one for one in holding if each.is_sure and one.commit_hash == each.commit]
+        commit = known[0] if known else choose(holding, each.begun)
         url = None if commit is None else _url(commit, urls)
-        resolved.append(Resolved(name, tree, commit, max(0, len(holding) - 1), url))
+        is_later = commit is not None and each.begun is not None and commit.time > each.begun
+        others = max(0, len(holding) - 1)
+        resolved.append(Resolved(each.name, each.tree, commit, others, url, is_later))
         if commit is not None:
-            chosen.setdefault(tree, commit)
-            _fill(code, commit, url)
-            if url is not None:
-                amendment.drop_note(name, ONE_MACHINE)
-    if chosen:
-        amendment.tell_commits({tree: one.commit_hash for tree, one in chosen.items()})
+            chosen.setdefault(each.tree, commit)
+            _fill(amendment, each, commit, url)
+    amendment.tell_commits({tree: one.commit_hash for tree, one in chosen.items()})
+    is_changed = amendment.processing != before
+    if is_changed:
         amendment.write()
-    return Resolution(tuple(resolved), len(history), history.gaps)
+    return Resolution(tuple(resolved), len(history), history.gaps, is_changed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Code that is known by the id of its folder; without code, the main script of the notes."""
+
+    name: str
+    tree: str
+    begun: datetime | None = None
+    code: dict[str, Any] | None = None
+    commit: str | None = None
+    is_sure: bool = False
+    """Whether the commit that is there was told by somebody else."""
+
+
+def _wanted(amendment: Amendment) -> Iterator[_Wanted]:
+    trees = set()
+    for item, code in amendment.codes():
+        found = found_by(item)
+        version = _TREE.fullmatch(str(code.get("version")))
+        tree = version[1] if version else found
+        commit = code.get("commit_hash")
+        if tree is not None:
+            trees.add(tree)
+            begun = _time(item.get("start_date_time"))
+            yield _Wanted(
+                str(item.get("name")), tree, begun, code, commit, bool(commit and not found)
+            )
+    notes = str(amendment.processing.get("notes") or "")
+    for tree in dict.fromkeys(_IN_NOTES.findall(notes)):
+        if tree not in trees:
+            yield _Wanted("main script", tree)
 
 
 def choose(commits: Sequence[Commit], begun: datetime | None) -> Commit | None:
@@ -164,13 +203,21 @@ def _url(commit: Commit, urls: Mapping[str | None, str]) -> str | None:
     return next(iter([*having, *urls.values()]), None)
 
 
-def _fill(code: dict[str, Any], commit: Commit, url: str | None) -> None:
+def _fill(amendment: Amendment, wanted: _Wanted, commit: Commit, url: str | None) -> None:
+    code = wanted.code
+    if code is None:
+        return
+    was_in_folder = not wanted.commit or str(code.get("url")).startswith("file://")
     code["commit_hash"] = commit.commit_hash
+    if not wanted.is_sure:
+        amendment.add_note(wanted.name, f"{FOUND_BY}{wanted.tree}")
     if commit.tags:
         code["version"] = max(reversed(commit.tags), key=_is_of_a_release)
     if url is not None:
         code["url"] = url
+        amendment.drop_note(wanted.name, ONE_MACHINE)
     # Of a folder of one machine it stays relative to that folder.
     script = code.get("run_script")
-    if isinstance(script, str) and not str(code.get("url")).startswith("file://"):
+    is_in_folder = str(code.get("url")).startswith("file://")
+    if isinstance(script, str) and was_in_folder and not is_in_folder:
         code["run_script"] = (PurePosixPath(commit.path) / script).as_posix()

@@ -122,9 +122,9 @@ def test_the_version_is_the_id_that_git_gives_the_folder(repository: Path, tmp_p
 def test_a_commit_that_the_platform_tells_is_the_commit(repository: Path, tmp_path: Path) -> None:
     head = git(repository, "rev-parse", "HEAD")
     results = run(repository, tmp_path, **IN_A_CAPSULE, CO_COMMIT=head)
-    assert {(code["commit_hash"], code["version"]) for code in codes(results).values()} == {
-        (head, None)
-    }
+    found = codes(results)
+    assert {(code["commit_hash"], code["version"]) for code in found.values()} == {(head, None)}
+    assert found["step"]["run_script"] == "code/pkg/steps.py"
 
 
 def test_a_malformed_commit_is_told_and_not_recorded(
@@ -194,8 +194,10 @@ def test_resolve_finds_the_commit_among_thousands_and_writes_it(
     assert main(["check", str(results)]) == 0
     assert (results / "processing.json").read_bytes() != before
     capsys.readouterr()
+    written = (results / "processing.json").read_bytes()
     assert resolve(results, "--repo", repository) == 0
-    assert "nothing to resolve" in capsys.readouterr().out
+    assert "as it was; looked at" in capsys.readouterr().out
+    assert (results / "processing.json").read_bytes() == written
 
 
 def history(repository: Path, number: int) -> None:
@@ -245,6 +247,29 @@ def test_several_commits_with_the_code_are_told_and_the_newest_before_the_run_is
     out = capsys.readouterr().out
     assert newest in out
     assert "1 other commit held the same" in out
+
+
+def test_a_better_clone_finds_what_another_could_not(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    (repository / "README.md").write_text("2\n")
+    commit(repository, "the same code")
+    git(repository, "tag", "v1.2", first)
+    results = run(repository, tmp_path, **IN_A_CAPSULE)
+    poor = tmp_path / "poor"
+    git(tmp_path, "clone", "--quiet", "--depth=1", "--no-tags", repository.as_uri(), str(poor))
+    git(poor, "remote", "remove", "origin")
+    assert resolve(results, "--repo", poor) == 0
+    told = capsys.readouterr().out
+    assert "the clone is shallow" in told
+    assert "the URL stays as it was" in told
+    assert resolve(results, "--repo", repository) == 0
+    found = codes(results)
+    assert {code["commit_hash"] for code in found.values()} == {first}
+    assert {code["version"] for code in found.values()} == {"v1.2"}
+    assert {code["url"] for code in found.values()} == {"https://github.com/org/capsule"}
+    assert found["step"]["run_script"] == "code/pkg/steps.py"
 
 
 def test_a_clone_without_the_code_says_so_and_changes_nothing(

@@ -361,6 +361,23 @@ def test_a_commit_that_contradicts_is_reported_and_stays(held: LoopbackServices)
     ]
 
 
+def test_a_commit_that_was_found_by_the_folder_may_be_another_with_the_same_code(
+    held: LoopbackServices,
+) -> None:
+    found = "f" * 40
+    content = read_json(RECORD)
+    for one in content["data_processes"]:
+        if one["name"] == "fit":
+            one["notes"] = f"the commit was found by tree:{one['code']['version'][5:]}"
+            one["code"] |= {"commit_hash": found, "version": "v2", "url": page(held)}
+    write_json(RECORD, content)
+    told = enrich("--yes")
+    assert told.status == 0, told.out
+    assert f"Code Ocean tells commit {COMMIT}, and another was found by the id" in told.out
+    assert (code_of()["commit_hash"], code_of()["version"]) == (found, "v2")
+    assert code_of()["container"]["tag"] == "v7"
+
+
 def test_a_container_that_contradicts_is_reported_and_stays(held: LoopbackServices) -> None:
     other = {"object_type": "Container", "container_type": "Docker", "uri": "mine", "tag": "1"}
     edit(container=other)

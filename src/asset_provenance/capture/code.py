@@ -405,6 +405,12 @@ def _of_capsule(record: CodeRecord, folder: str) -> CodeRecord:
         url=capsule.url or record.url,
         commit_hash=capsule.commit,
         version=capsule.version,
+        # A commit is of the repository around the folder of code.
+        run_script=(
+            f"{os.path.basename(capsule.code)}/{record.run_script}"  # noqa: PTH119
+            if capsule.commit and record.run_script
+            else record.run_script
+        ),
         notes=(*record.notes, *capsule.problems),
     )
 

@@ -38,15 +38,20 @@ class Container:
         Of the image; None where they are not told.
     source
         Where they are told, or what shows that there is a container at all.
+    is_base
+        Whether the image is not the container's own, but the one that it builds on.
     """
 
     kind: str
     uri: str | None = None
     tag: str | None = None
     source: str = ""
+    is_base: bool = False
 
     def __str__(self) -> str:
         """Tell in a sentence what is known of it."""
+        if self.is_base:
+            return f"Ran in a container that {self.source} builds on {self.uri}:{self.tag}."
         if self.uri is not None:
             return f"Ran in a {self.kind} container of {self.uri}:{self.tag}."
         told = f" ({self.source})" if self.source else ""
@@ -54,7 +59,7 @@ class Container:
 
     def to_schema(self) -> dict[str, str] | None:
         """Give the fields of the schema's ``Container``; None where the image is not known."""
-        if self.uri is None or self.tag is None:
+        if self.uri is None or self.tag is None or self.is_base:
             return None
         return {"container_type": self.kind, "uri": self.uri, "tag": self.tag}
 
@@ -83,7 +88,7 @@ def find_container(
             if code is not None and path.is_file():
                 image = _base_image(path.read_text("utf-8"), variables)
                 if image is not None:
-                    return Container("Docker", *image, source="environment/Dockerfile")
+                    return Container("Docker", *image, "environment/Dockerfile", is_base=True)
     if (root / ".dockerenv").exists():
         return Container("Docker", source="/.dockerenv")
     if variables.get("KUBERNETES_SERVICE_HOST"):
@@ -148,4 +153,4 @@ def _parsed(text: str) -> tuple[str, str] | None:
     found = _IMAGE.fullmatch(text.strip())
     if found is None or text == "scratch":
         return None
-    return found["uri"], found["tag"] or "latest"
+    return found["uri"], found["tag"] or found["digest"] or "latest"

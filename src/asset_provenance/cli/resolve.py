@@ -44,15 +44,20 @@ def resolve(
 
 def _show(folder: Path, resolution: Resolution, repository: Path) -> None:
     if not resolution.resolved:
-        say(f"{folder}: no code is known by the id of its folder only; nothing to resolve")
+        say(f"{folder}: no code is known by the id of its folder; nothing to resolve")
         return
     for each in resolution.resolved:
         say(f"{each.process}: {_told(each)}", style="" if each.commit else "bold yellow")
     looked = f"{counted(resolution.commits, 'commit')} of {repository}"
     if all(each.commit is None for each in resolution.resolved):
         say(f"looked at {looked}; nothing was written")
+        say(
+            "-> it may be of another repository, of a branch that was not fetched, or never "
+            "committed as it ran"
+        )
     else:
-        say(f"{folder / 'processing.json'}: written; looked at {looked}")
+        done = "written" if resolution.is_written else "as it was"
+        say(f"{folder / 'processing.json'}: {done}; looked at {looked}")
         found = [each for each in resolution.resolved if each.commit is not None]
         if any(each.url is None for each in found):
             say("the clone has no remote that others can reach: the URL stays as it was")
@@ -63,7 +68,7 @@ def _show(folder: Path, resolution: Resolution, repository: Path) -> None:
                     "knows: others cannot get it until it is pushed",
                     style="bold yellow",
                 )
-    if resolution.gaps and not all(each.commit for each in resolution.resolved):
+    if resolution.gaps:
         mend = "make a full clone"
         if resolution.gaps == "shallow":
             mend = f"get all of its history with: git fetch --unshallow --tags, or {mend}"
@@ -76,7 +81,8 @@ def _told(each: Resolved) -> str:
     tags = f" ({', '.join(each.commit.tags)})" if each.commit.tags else ""
     place = f", in {each.commit.path}/" if each.commit.path else ""
     others = f"; {counted(each.others, 'other commit')} held the same" if each.others else ""
-    return f"{each.commit.commit_hash}{tags} of {each.commit.time:%Y-%m-%d}{place}{others}"
+    later = ", after it ran" if each.is_later else ""
+    return f"{each.commit.commit_hash}{tags} of {each.commit.time:%Y-%m-%d}{later}{place}{others}"
 
 
 def _as_json(folder: Path, resolution: Resolution) -> dict[str, Any]:
@@ -84,6 +90,7 @@ def _as_json(folder: Path, resolution: Resolution) -> dict[str, Any]:
         "folder": str(folder),
         "commits": resolution.commits,
         "gaps": resolution.gaps or None,
+        "written": resolution.is_written,
         "processes": [
             {
                 "name": each.process,
@@ -94,6 +101,7 @@ def _as_json(folder: Path, resolution: Resolution) -> dict[str, Any]:
                 "path": each.commit and each.commit.path,
                 "url": each.url,
                 "others": each.others,
+                "after_it_ran": each.is_later,
             }
             for each in resolution.resolved
         ],

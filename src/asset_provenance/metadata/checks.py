@@ -187,10 +187,13 @@ def run_findings(
             '"version": "1.0.0"',
         )
     if is_local:
+        is_known = (code.version or "").startswith("tree:")
         yield found(
             "warning",
             f"its code is in a folder of one machine, where others cannot reach it: {code.url}",
-            "put the code under git with a remote and run again, or give its URL: "
+            "if it was committed, find it in a clone: asset-provenance resolve DIR --repo CLONE"
+            if is_known
+            else "put the code under git with a remote and run again, or give its URL: "
             "ASSET_PROVENANCE_CODE_URL=https://...",
         )
 
