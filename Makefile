@@ -5,17 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench matrix lock format clean
+.PHONY: demo test coverage check bench matrix lock format clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
-# Each worker of pytest writes data of its own; the programs that tests start are not measured.
-# They are many, and each would compile the package anew where Python is told to keep nothing.
+# Tests start many programs, which would each compile the package anew where Python is told to
+# keep nothing.
+TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal --durations 25
+
 test: $(READY)
+	$(TESTS)
+
+# Apart from the tests, which it makes longer. Each worker of pytest writes data of its own; the
+# programs that tests start are not measured.
+coverage: $(READY)
 	$(BIN)/coverage erase
-	PYTHONDONTWRITEBYTECODE= COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" \
-	  $(BIN)/python -m pytest -n auto --dist worksteal --durations 25
+	COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

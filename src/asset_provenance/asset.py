@@ -86,8 +86,9 @@ class DerivedAsset:
         The schema's ``Code`` objects (or mappings of their fields, or ``"url@version"``), and the
         one among them that this run is part of, or its name.
     core_dependency
-        The installed package that matters most to the result, by its name: it is recorded with its
-        version for every process whose ``code=`` names no other.
+        The installed package that matters most to the result, by its name, or the schema's
+        ``Software`` with a version: it is recorded for every process whose ``code=`` names no
+        other.
 
     Attributes
     ----------
@@ -147,7 +148,7 @@ class DerivedAsset:
         experimenters: object = None,
         pipelines: object = None,
         pipeline_name: object = None,
-        core_dependency: str | None = None,
+        core_dependency: object = None,
     ) -> None:
         _check_choice("inherit", inherit, ("auto", "docdb", "files", "none"))
         _check_choice("on_failure", on_failure, ("journal", "write"))

@@ -176,12 +176,19 @@ def find_core_dependency(plan: Plan) -> None:
     given = plan.settings.get("core_dependency")
     if given is None:
         return
-    if not isinstance(given.value, str) or not given.value.strip():
+    # The schema's Software says itself of which version it is: of a program that pip knows not.
+    version = getattr(given.value, "version", None)
+    name = getattr(given.value, "name", given.value)
+    if not isinstance(name, str) or not name.strip():
         plan.problems.append(
-            f"core_dependency (from {given.source}) must be the name of an installed package"
+            f"core_dependency (from {given.source}) must be the name of an installed package, or "
+            "Software of the schema with a name and a version"
         )
         return
-    name = given.value.strip()
+    name = name.strip()
+    if isinstance(version, str) and version.strip():
+        plan.core_dependency = {"name": name, "version": version.strip()}
+        return
     try:
         found = installed_version(name)
     except LookupError as error:

@@ -201,6 +201,7 @@ def faults_of_settings(block: Block) -> list[str]:
     return [*settings.problems, *facts.problems, *nothing]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
 def test_what_a_document_shows_is_what_happens(document, monkeypatch):
     # As in an environment that is activated.

@@ -131,6 +131,7 @@ def copies(template: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("since", "kills"), [("the start", KILLS // 4), ("the block", KILLS)])
 def test_every_process_that_had_ended_before_a_kill_is_in_the_metadata(
     moments: random.Random, monkeypatch: pytest.MonkeyPatch, since: str, kills: int
@@ -199,6 +200,7 @@ def looked_at(folder: Path, old: str) -> str:
     return "the old set" if found == old else "the new set"
 
 
+@pytest.mark.long
 def test_a_run_killed_while_it_writes_leaves_the_old_set_or_the_new(
     moments: random.Random,
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_run_killed_while_it_writes_leaves_the_old_set_or_the_new(
     assert found["the old set"] > 0
 
 
+@pytest.mark.long
 def test_a_kill_while_many_files_are_written_leaves_the_old_ones_or_the_new() -> None:
     def files(what: str, count: int) -> list[FileToWrite]:
         return [FileToWrite(f"extra-{n:03}.json", f"{what} {n}".encode()) for n in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ FACTS_IN_BOTH_FORMS: list[tuple[str, Any, Any]] = [
     ("experimenters", "Ada Lovelace", Person(name="Ada Lovelace")),
     ("pipelines", {"name": "sorting", "url": URL, "version": "v3"}, PIPELINE),
     ("pipelines", f"{URL}@v3", Code(name="your-analysis", url=URL, version="v3")),
+    ("core_dependency", "wrapt", Software(name="wrapt", version=version("wrapt"))),
     ("process_type", "Spike sorting", ProcessName.SPIKE_SORTING),
     ("parameters", {"size": 7}, Settings()),
     ("parameters", {"size": 7}, argparse.Namespace(size=7)),

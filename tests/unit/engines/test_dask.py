@@ -343,6 +343,7 @@ def test_no_secret_leaves_a_worker(client: Any) -> None:
     assert CANARY not in repr(asset.records)
 
 
+@pytest.mark.long
 def test_many_tasks_are_few_processes_that_tell_how_many_and_what_varied(client: Any) -> None:
     count = 10_000 if 2 in client.nthreads().values() else 500
     with make() as asset, track_client(client):
