@@ -36,6 +36,8 @@ MOST_FILES = 100_000
 MOST_BYTES = 2_000_000_000
 
 _MADE_BY_RUNNING = frozenset(("__pycache__", ".ipynb_checkpoints"))
+_PLACEHOLDERS = frozenset((".gitignore", ".gitkeep", ".keep"))
+"""What keeps a folder in a repository whose content is not."""
 _CHUNK = 1 << 20
 _ID = re.compile(rb"\$Id:[^$\n]*\$")
 
@@ -94,7 +96,13 @@ class _Walk:
         self._until = until
         self._files = self._bytes = 0
 
-    def tree(self, folder: str, path: str, levels: tuple[_Level, ...]) -> bytes | None:
+    def tree(
+        self,
+        folder: str,
+        path: str,
+        levels: tuple[_Level, ...],
+        only: Collection[str] | None = None,
+    ) -> bytes | None:
         """Give the id of the tree of a folder; None if there is nothing in it.
 
         Parameters
@@ -105,9 +113,11 @@ class _Walk:
             Its path below the root, with a slash at its end, one character a byte.
         levels
             What the pattern files of the folders around it say.
+        only
+            The names that count in it; without, all.
         """
         with os.scandir(folder) as listing:
-            entries = list(listing)
+            entries = [entry for entry in listing if only is None or entry.name in only]
         levels = (*levels, *_level(path, entries))
         lines = []
         for entry in entries:
@@ -135,7 +145,10 @@ class _Walk:
         if not is_folder:
             return self._file(entry, path, levels)
         if entry.path in self._without:
-            return None
+            if not any(os.path.isfile(os.path.join(entry.path, name)) for name in _PLACEHOLDERS):  # noqa: PTH113, PTH118
+                return None
+            inside = self.tree(entry.path, path + "/", levels, _PLACEHOLDERS)
+            return None if inside is None else (b"40000", inside)
         commit, _ = read_head(entry.path)
         if commit is not None:  # a repository of its own: git keeps its commit
             return b"160000", bytes.fromhex(commit)

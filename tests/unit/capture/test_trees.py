@@ -141,6 +141,21 @@ def test_what_running_and_results_leave_is_no_code(code: Path) -> None:
     assert tree_id(str(code), without=[os.path.realpath(code / "results")]) == before
 
 
+def test_what_keeps_the_folders_of_data_and_results_in_a_repository_is_of_the_code(
+    code: Path,
+) -> None:
+    write(code / "a.py")
+    write(code / ".gitignore", "/data/*\n!/data/.gitkeep\n")
+    write(code / "data" / ".gitkeep", "")
+    write(code / "results" / ".gitignore", "*\n!.gitignore\n")
+    wanted = tree_of_git(code)
+    write(code / "data" / "raw.bin")
+    write(code / "results" / "deep" / ".gitkeep")
+    write(code / "results" / "found.json")
+    without = [os.path.realpath(code / name) for name in ("data", "results")]
+    assert tree_id(str(code), without=without) == wanted
+
+
 def test_what_cannot_be_read_whole_has_no_id(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TreeError, match="nothing in it"):
         tree_id(str(code))
