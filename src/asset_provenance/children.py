@@ -6,6 +6,7 @@ thread of ours is alive when the user's program forks.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -34,7 +35,14 @@ def command(module: str, function: str) -> list[str]:
     ----------
     module, function
         Where the function is, and its name.
+
+    Raises
+    ------
+    OSError
+        If there is no Python that could be started: a frozen program would be, again, in its place.
     """
+    if getattr(sys, "frozen", False) or not sys.executable:
+        raise OSError(errno.ENOEXEC, "this program has no Python of its own to start")
     code = _START.format(module, function)
     return [sys.executable, "-P", "-W", "ignore", "-c", code, json.dumps(_import_path())]
 

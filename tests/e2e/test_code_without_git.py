@@ -164,6 +164,18 @@ def test_elsewhere_nothing_of_a_platform_is_said(repository: Path, tmp_path: Pat
     assert code["url"] == (tmp_path / "capsule" / "code").as_uri()
 
 
+def test_a_frozen_program_is_never_started_again(repository: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho >> {tmp_path}/started\n")
+    program.chmod(0o755)
+    script = repository / "code" / "run_capsule.py"
+    frozen = f"import sys\nsys.frozen, sys.executable = True, {str(program)!r}\n"
+    script.write_text(frozen + script.read_text())
+    results = run(repository, tmp_path)
+    assert not (tmp_path / "started").exists()
+    assert "has no tree id" in (results / "processing.json").read_text()
+
+
 def test_a_killed_run_has_the_id_as_well(repository: Path, tmp_path: Path) -> None:
     results = run(repository, tmp_path, "kill", **IN_A_CAPSULE)
     (answer,) = results.glob(".asset-provenance/*/*.tree")

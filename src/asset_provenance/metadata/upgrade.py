@@ -192,10 +192,9 @@ def _failure(name: str, reason: str) -> AssemblyError:
 def _ask_child(name: str, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
     # The upgrader walks sets of names: with a fixed seed, the same record gives the same bytes.
     environment = {**children.environment(), "PYTHONHASHSEED": "0"}
-    command = children.command(__name__, "_child")
     try:
         result = subprocess.run(
-            command,
+            children.command(__name__, "_child"),
             input=json.dumps(request).encode(),
             capture_output=True,
             check=False,
