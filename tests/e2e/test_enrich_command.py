@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 
 from asset_provenance.testing import Fault, LoopbackServices
 from helpers.assets import RAW, make_asset, process, processes, read_json, write_json
+from helpers.commands import Told
 
 RUN = "7f1eaf10-01bc-41cb-bc88-6464d0425b51"
 CAPSULE = "5c0f8a2e-9a34-4d5b-8f1f-7d1f3c1b2a90"
@@ -43,19 +42,6 @@ with DerivedAsset("units", strict=True, experimenters=["Sample Scientist"]) as a
     fit()
     typed()
 """.replace("RAW", RAW)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a command said, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 def python(*arguments: object, cwd: Path | None = None, **environ: str) -> Told:

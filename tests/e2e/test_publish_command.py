@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from asset_provenance import DerivedAsset, ExternalAsset, track_process
 from asset_provenance.cli import main
 from asset_provenance.testing import Fault, LoopbackServices
 from helpers.assets import FACTS, PEOPLE, RAW, make_asset, process, read_json, write_json
+from helpers.commands import Told
 
 RESULTS = Path("results")
 RUN = "7f1eaf10-01bc-41cb-bc88-6464d0425b51"
@@ -33,19 +33,6 @@ PATCH = "provenance/uncommitted-0123456789abcdef0123456789abcdef01234567.patch"
 CODE = "https://github.com/your-lab/your-analysis"
 CREATE, SEARCH = "/data_assets", "/data_assets/search"
 NOTHING_FOUND = json.dumps({"has_more": False, "results": []}).encode()
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a command said, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @pytest.fixture

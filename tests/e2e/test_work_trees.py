@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -75,15 +74,6 @@ def test_the_runs_own_folders_are_no_uncommitted_code(repo: Path, output: str) -
     assert run(repo, output).returncode == 0
     (process, _) = json.loads((repo / output / "processing.json").read_text())["data_processes"]
     assert "1 untracked file or folder is not in the commit: made here/" in process["notes"]
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder that is searched first for programs."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return folder
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script named git")
