@@ -105,7 +105,7 @@ def resolve(folder: Path, repository: Path) -> Resolution:
             "machine, made with: git clone URL"
         )
     try:
-        root = find_root(str(repository.absolute())) or str(repository.absolute())
+        root = _top(repository.absolute())
         history = History(root, seconds=_SECONDS)
         urls = clone_urls(root)
         found = history.find({each.tree for each in wanted}) if wanted else {}
@@ -195,6 +195,12 @@ def _time(text: object) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _top(folder: Path) -> str:
+    """Give the top folder of a clone that a folder is in; one without a work tree is its own."""
+    is_bare = (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+    return (None if is_bare else find_root(str(folder))) or str(folder)
 
 
 def _url(commit: Commit, urls: Mapping[str | None, str]) -> str | None:

@@ -132,6 +132,16 @@ def test_a_folder_in_the_clone_stands_for_the_clone(clone: Path, tmp_path: Path)
     assert (found["commit_hash"], found["url"]) == (git(clone, "rev-parse", "HEAD"), PUBLIC)
 
 
+def test_a_clone_without_work_tree_is_searched_and_not_the_repository_around_it(
+    clone: Path, tmp_path: Path
+) -> None:
+    around = new_repository(tmp_path / "around", remote=None)
+    git(clone, "clone", "-q", "--bare", str(clone), str(around / "mirror.git"))
+    git(around, "commit", "-q", "--amend", "-m", "another with the same code")
+    found = resolved(result(clone, tmp_path), around / "mirror.git")
+    assert found["commit_hash"] == git(clone, "rev-parse", "HEAD")
+
+
 @pytest.mark.parametrize("listed", ["3", '["x", null]'])
 def test_a_file_of_another_form_has_nothing_to_resolve(
     clone: Path, tmp_path: Path, listed: str, capsys: pytest.CaptureFixture[str]
