@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asset_provenance.cli import main
-from helpers.repositories import PUBLIC, git, new_repository, push
+from helpers.repositories import CANARY, PUBLIC, git, new_repository, push
 
 OTHER = "https://github.com/someone/unit-tuning"
 
@@ -150,3 +151,17 @@ def test_a_file_of_another_form_has_nothing_to_resolve(
     (folder / "processing.json").write_text(f'{{"data_processes": {listed}}}')
     assert main(["resolve", str(folder), "--repo", str(clone)]) == 0
     assert "nothing to resolve" in capsys.readouterr().out
+
+
+def test_names_in_the_clone_that_are_no_text_or_a_secret_leave_the_file_valid(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = result(clone, tmp_path)
+    (clone / "code").rename(os.fsdecode(os.fsencode(clone) + b"/\xff"))
+    git(clone, "add", "--all")
+    git(clone, "commit", "-q", "--amend", "-m", "renamed")
+    git(clone, "tag", CANARY)
+    git(clone, "tag", os.fsdecode(b"\xfe"))
+    found = resolved(folder, clone)
+    assert found["run_script"] == r"\xff/run.py"
+    assert CANARY not in (folder / "processing.json").read_text() + capsys.readouterr().out

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from asset_provenance.capture.gitasking import Questions
+from asset_provenance.records import printable
+from asset_provenance.redaction import redact_text
 
 __all__ = ["Commit", "History"]
 
@@ -95,7 +97,7 @@ class History:
                     commit,
                     time,
                     tags.get(commit, ()),
-                    held[commit],
+                    _told(held[commit]),
                     tuple(name for name, has in remotes.items() if commit in has)
                     if any(remotes.values())
                     else None,
@@ -165,8 +167,13 @@ class History:
         found: dict[str, list[str]] = defaultdict(list)
         for line in os.fsdecode(answer).splitlines():
             direct, pointed_at, name = line.split(" ", 2)
-            found[pointed_at or direct].append(name)
+            found[pointed_at or direct].append(_told(name))
         return {commit: tuple(names) for commit, names in found.items()}
+
+
+def _told(name: str) -> str:
+    """Give a name that anybody may have given as it may be told: in text, and without secrets."""
+    return printable(redact_text(name))
 
 
 def _time(seconds: int) -> datetime:
