@@ -124,7 +124,8 @@ class Amendment:
             if read_bytes(self.path) != self._read:
                 raise StorageError(f"{self.path} was changed meanwhile; try again")
             content = json.dumps(self.processing, indent=3, ensure_ascii=False).encode(
-                "utf-8", "surrogatepass"
+                "utf-8",
+                "backslashreplace",  # half a sign stays as JSON writes it: it is no UTF-8
             )
             writer.replace_file(own.path, staging, _PROCESSING, content)
         finally:

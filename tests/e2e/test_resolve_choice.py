@@ -153,6 +153,15 @@ def test_a_file_of_another_form_has_nothing_to_resolve(
     assert "nothing to resolve" in capsys.readouterr().out
 
 
+def test_half_a_sign_that_the_file_has_stays_as_it_is(clone: Path, tmp_path: Path) -> None:
+    folder = result(clone, tmp_path)
+    path = folder / "processing.json"
+    path.write_text(path.read_text().replace('"fit"', r'"fit \ud83d"'))
+    before = json.loads(path.read_text())["data_processes"][0]["name"]
+    resolved(folder, clone)
+    assert json.loads(path.read_text())["data_processes"][0]["name"] == before
+
+
 def test_names_in_the_clone_that_are_no_text_or_a_secret_leave_the_file_valid(
     clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
