@@ -83,6 +83,8 @@ def tree_id(folder: str, *, without: Collection[str] = (), seconds: float | None
     except OSError as error:
         name = printable(os.fsdecode(error.filename or folder))
         raise TreeError(f"{name} cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise TreeError("its folders are nested too deep") from error
     if found is None:
         raise TreeError("there is nothing in it that git would keep")
     return found.hex()

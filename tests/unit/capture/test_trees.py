@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import shutil
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -168,6 +170,17 @@ def test_what_cannot_be_read_whole_has_no_id(code: Path, monkeypatch: pytest.Mon
         tree_id(str(code))
     with pytest.raises(TreeError, match="code of mine/gone cannot be read"):
         tree_id(str(code / "gone"))
+
+
+def test_folders_that_are_nested_too_deep_have_no_id(code: Path) -> None:
+    write(code.joinpath(*["d"] * 200, "a.py"))
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
+    try:
+        with pytest.raises(TreeError, match="nested too deep"):
+            tree_id(str(code))
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 PARTS = st.sampled_from(["a", "b", "ab", "a b", "a.b", "-", "é", "[a]", "A", "c]", "\\", "^", "!"])
