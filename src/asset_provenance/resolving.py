@@ -22,6 +22,8 @@ __all__ = ["Resolution", "Resolved", "resolve"]
 
 _TREE = re.compile(r"tree:([0-9a-f]{40})")
 _IN_NOTES = re.compile(r" at (?:[0-9a-f]{7,64} \()?tree:([0-9a-f]{40})")
+_REPLACED = re.compile(r"^file://|^https://[^/]+/capsule/[^/]+(/tree)?/?$")
+"""URLs that stand for want of a better one: a folder, the page of a capsule."""
 _SECONDS = 3600.0
 _PRERELEASE = re.compile(r"\d[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview|dev)[-_.]?\d*", re.IGNORECASE)
 
@@ -219,7 +221,8 @@ def _fill(amendment: Amendment, wanted: _Wanted, commit: Commit, url: str | None
         amendment.add_note(wanted.name, f"{FOUND_BY}{wanted.tree}")
     if commit.tags:
         code["version"] = max(reversed(commit.tags), key=_is_of_a_release)
-    if url is not None:
+    # What the user gave stays.
+    if url is not None and _REPLACED.search(str(code.get("url"))):
         code["url"] = url
         amendment.drop_note(wanted.name, ONE_MACHINE)
     # Of a folder of one machine it stays relative to that folder.

@@ -261,6 +261,17 @@ def test_several_commits_with_the_code_are_told_and_the_newest_before_the_run_is
     assert "1 other commit held the same" in out
 
 
+def test_the_url_that_the_user_gave_stays(repository: Path, tmp_path: Path) -> None:
+    said = "https://github.com/user/said"
+    results = run(repository, tmp_path, ASSET_PROVENANCE_CODE_URL=said)
+    assert resolve(results, "--repo", repository) == 0
+    found = codes(results)
+    assert {code["url"] for code in found.values()} == {said}
+    assert {code["commit_hash"] for code in found.values()} == {
+        git(repository, "rev-parse", "HEAD")
+    }
+
+
 def test_a_better_clone_finds_what_another_could_not(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,9 @@ _POSIX_CLASSES = {
 }
 
 
+_STAR = "[^/]*"
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """One line of a file of patterns.
@@ -193,10 +196,29 @@ def _expression(glob: str) -> str | None:
             elif is_part and at == end:
                 out.append(".*")
             else:
-                out.append("[^/]*")
+                out.append(_STAR)
         else:
             out.append(re.escape(sign))
             at += 1
+    return _joined(out)
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Join the parts of an expression so that no name, however long, makes it try for ever.
+
+    What stands between two stars of one name is best taken where it comes first, and need not be
+    looked for further on: the second star takes all that is left.
+    """
+    out: list[str] = []
+    since = None
+    for part in parts:
+        if part == _STAR:
+            if since is not None:
+                out[since:] = [f"(?>[^/]*?{''.join(out[since + 1 :])})"]
+            since = len(out)
+        elif part == "/" or "/)" in part or part == ".*":
+            since = None
+        out.append(part)
     return "".join(out)
 
 

@@ -183,6 +183,13 @@ def test_folders_that_are_nested_too_deep_have_no_id(code: Path) -> None:
         sys.setrecursionlimit(usual)
 
 
+def test_a_pattern_that_matches_in_many_ways_takes_no_time(code: Path) -> None:
+    write(code / ".gitignore", "*a*a*a*a*a*a*a*a*a*a*b\n*a?a*[ab]*a*a/*a*a*a*a*a*a*c\n")
+    write(code / ("a" * 200))
+    write(code / ("a" * 100) / ("a" * 200))
+    assert tree_id(str(code), seconds=60) == tree_of_git(code)
+
+
 PARTS = st.sampled_from(["a", "b", "ab", "a b", "a.b", "-", "é", "[a]", "A", "c]", "\\", "^", "!"])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 GLOBS = st.lists(
