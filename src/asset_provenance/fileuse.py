@@ -158,11 +158,12 @@ class FileUse:
             with unobserved():
                 found = self._asset_of(files, folder, path)
             if found is not None and found.ref is not None:
+                is_new = found.ref.identity not in files.inputs
                 self._saw_asset(process, found.ref, access)
                 # A loose file is an asset of its own, and its folder says nothing.
                 if found.folder is not None:
                     files.known_folders[folder] = found
-                    if not self._resolver.is_described(str(found.folder)):
+                    if is_new and not self._resolver.is_described(str(found.folder)):
                         files.inside.setdefault(found.ref.identity, {})
                     return _is_told(files, found, path)
         return False

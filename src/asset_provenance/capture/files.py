@@ -14,8 +14,8 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from asset_provenance.patching import Patches, names_in
@@ -63,15 +63,15 @@ class _Told:
 _quiet = threading.local()
 
 
-@contextmanager
-def unobserved() -> Iterator[None]:
+class unobserved:  # noqa: N801 - used as contextmanager makes them, which takes longer
     """Let what this thread opens meanwhile pass unseen: it is ours, not the user's."""
-    before = getattr(_quiet, "on", False)
-    _quiet.on = True
-    try:
-        yield
-    finally:
-        _quiet.on = before
+
+    def __enter__(self) -> None:
+        self._before = getattr(_quiet, "on", False)
+        _quiet.on = True
+
+    def __exit__(self, *_: object) -> None:
+        _quiet.on = self._before
 
 
 def look_again() -> None:
