@@ -15,12 +15,10 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import writer
 
-__all__ = ["FOUND_BY", "Amendment", "found_by"]
+__all__ = ["FOUND_BY", "Amendment", "add_note", "drop_note", "found_by"]
 
 _PROCESSING = file_name("processing")
 _TREE = re.compile(r" at tree:([0-9a-f]{40})")
-
-
 FOUND_BY = "the commit was found by tree:"
 """The note of a process whose commit is known by the id of its folder of code."""
 _FOUND = re.compile(rf"^{FOUND_BY}([0-9a-f]{{40}})$", re.MULTILINE)
@@ -30,6 +28,24 @@ def found_by(process: Mapping[str, Any]) -> str | None:
     """Give the id of the folder by which the commit of a process was found; None if it was not."""
     found = _FOUND.search(str(process.get("notes") or ""))
     return found[1] if found else None
+
+
+def add_note(process: dict[str, Any], line: str) -> None:
+    """Add a line to the notes of a process, unless it is there."""
+    notes = process.get("notes")
+    lines = notes.split("\n") if isinstance(notes, str) else []
+    if line not in lines:
+        process["notes"] = "\n".join([*lines, line])
+
+
+def drop_note(process: dict[str, Any], line: str) -> bool:
+    """Take a line out of the notes of a process; say whether it was there."""
+    notes = process.get("notes")
+    lines = notes.split("\n") if isinstance(notes, str) else []
+    if line not in lines:
+        return False
+    process["notes"] = "\n".join(one for one in lines if one != line) or None
+    return True
 
 
 class Amendment:
@@ -82,21 +98,6 @@ class Amendment:
         return (
             item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, dict)
         )
-
-    def add_note(self, name: str, line: str) -> None:
-        """Add a line to the notes of a process, unless it is there."""
-        for process in self.processes():
-            notes = process.get("notes")
-            lines = notes.split("\n") if isinstance(notes, str) else []
-            if process.get("name") == name and line not in lines:
-                process["notes"] = "\n".join([*lines, line])
-
-    def drop_note(self, name: str, line: str) -> None:
-        """Take a line out of the notes of a process."""
-        for process in self.processes():
-            if process.get("name") == name and isinstance(process.get("notes"), str):
-                lines = process["notes"].split("\n")
-                process["notes"] = "\n".join(one for one in lines if one != line) or None
 
     def tell_commits(self, commits: Mapping[str, str]) -> None:
         """Tell the commit wherever the notes of all name the id of a folder, by those ids."""

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from asset_provenance.amending import found_by
+from asset_provenance.amending import drop_note, found_by
 from asset_provenance.capture.capsule import Capsule, Place, ran_in
 from asset_provenance.capture.code import ONE_MACHINE
 from asset_provenance.capture.container import image_in_full
@@ -198,27 +198,23 @@ def complete(
     if done.contradictions:  # it is another run's: nothing of it holds here
         return done
     commits: dict[str, str] = {}
-    listed = amendment.processing.get("data_processes")
-    for process in listed if isinstance(listed, list) else ():
-        code = process.get("code") if isinstance(process, dict) else None
-        name = str(process.get("name")) if isinstance(process, dict) else ""
+    for process in amendment.processes():
+        code, name = process.get("code"), str(process.get("name"))
         if not isinstance(code, dict) or name in inherited:
             continue
         if not _is_of_capsule(code, facts):
             if not code.get("commit_hash"):
                 done.elsewhere.append(name)
             continue
-        is_new = not code.get("commit_hash")
         recorded = str(code.get("commit_hash") or "")
         if found_by(process) and facts.commit and not _agree(recorded, facts.commit):
             done.alike.append(name)
         _complete_code(name, code, facts, done)
         version = str(code.get("version"))
-        if is_new and code.get("commit_hash") and version.startswith("tree:"):
+        if not recorded and code.get("commit_hash") and version.startswith("tree:"):
             commits[version.removeprefix("tree:")] = str(code["commit_hash"])
         is_reached = not str(code.get("url")).startswith("file://")
-        if is_reached and ONE_MACHINE in str(process.get("notes") or "").split("\n"):
-            amendment.drop_note(name, ONE_MACHINE)
+        if is_reached and drop_note(process, ONE_MACHINE):
             done.changes.append(Change(name, "notes", ONE_MACHINE, None))
     amendment.tell_commits(commits)
     _complete_notes(amendment, notes, facts, done, asset_id)

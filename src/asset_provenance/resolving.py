@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from asset_provenance.amending import FOUND_BY, Amendment, found_by
+from asset_provenance.amending import FOUND_BY, Amendment, add_note, drop_note, found_by
 from asset_provenance.capture.code import ONE_MACHINE
 from asset_provenance.capture.gitasking import NoAnswerError
 from asset_provenance.capture.gitfiles import find_root
@@ -118,7 +118,7 @@ def resolve(folder: Path, repository: Path) -> Resolution:
     chosen: dict[str, Commit] = {}
     for each in wanted:
         holding = found.get(each.tree, [])
-        known = [one for one in holding if each.is_sure and one.commit_hash == each.commit]
+        known = [one for one in holding if one.commit_hash == each.told]
         commit = known[0] if known else choose(holding, each.begun)
         url = None if commit is None else _url(commit, urls)
         is_later = commit is not None and each.begun is not None and commit.time > each.begun
@@ -126,7 +126,7 @@ def resolve(folder: Path, repository: Path) -> Resolution:
         resolved.append(Resolved(each.name, each.tree, commit, others, url, is_later))
         if commit is not None:
             chosen.setdefault(each.tree, commit)
-            _fill(amendment, each, commit, url)
+            _fill(each, commit, url)
     amendment.tell_commits({tree: one.commit_hash for tree, one in chosen.items()})
     is_changed = amendment.processing != before
     if is_changed:
@@ -142,24 +142,26 @@ class _Wanted:
     tree: str
     begun: datetime | None = None
     code: dict[str, Any] | None = None
-    commit: str | None = None
-    is_sure: bool = False
-    """Whether the commit that is there was told by somebody else."""
+    process: dict[str, Any] | None = None
+    """Whose code it is, if not a pipeline's."""
+
+    @property
+    def told(self) -> str | None:
+        """The commit that is there already, if somebody else told it."""
+        is_found = self.process is not None and found_by(self.process)
+        return None if self.code is None or is_found else self.code.get("commit_hash")
 
 
 def _wanted(amendment: Amendment) -> Iterator[_Wanted]:
     trees = set()
     for item, code in amendment.codes():
-        found = found_by(item)
         version = _TREE.fullmatch(str(code.get("version")))
-        tree = version[1] if version else found
-        commit = code.get("commit_hash")
+        tree = version[1] if version else found_by(item)
         if tree is not None:
             trees.add(tree)
             begun = _time(item.get("start_date_time"))
-            yield _Wanted(
-                str(item.get("name")), tree, begun, code, commit, bool(commit and not found)
-            )
+            process = None if item is code else item
+            yield _Wanted(str(item.get("name")), tree, begun, code, process)
     notes = str(amendment.processing.get("notes") or "")
     for tree in dict.fromkeys(_IN_NOTES.findall(notes)):
         if tree not in trees:
@@ -211,20 +213,21 @@ def _url(commit: Commit, urls: Mapping[str | None, str]) -> str | None:
     return next(iter([*having, *urls.values()]), None)
 
 
-def _fill(amendment: Amendment, wanted: _Wanted, commit: Commit, url: str | None) -> None:
-    code = wanted.code
+def _fill(wanted: _Wanted, commit: Commit, url: str | None) -> None:
+    code, process = wanted.code, wanted.process
     if code is None:
         return
-    was_in_folder = not wanted.commit or str(code.get("url")).startswith("file://")
+    was_in_folder = not code.get("commit_hash") or str(code.get("url")).startswith("file://")
+    if process is not None and not wanted.told:
+        add_note(process, f"{FOUND_BY}{wanted.tree}")
     code["commit_hash"] = commit.commit_hash
-    if not wanted.is_sure:
-        amendment.add_note(wanted.name, f"{FOUND_BY}{wanted.tree}")
     if commit.tags:
         code["version"] = max(reversed(commit.tags), key=_is_of_a_release)
     # What the user gave stays.
     if url is not None and _REPLACED.search(str(code.get("url"))):
         code["url"] = url
-        amendment.drop_note(wanted.name, ONE_MACHINE)
+        if process is not None:
+            drop_note(process, ONE_MACHINE)
     # Of a folder of one machine it stays relative to that folder.
     script = code.get("run_script")
     is_in_folder = str(code.get("url")).startswith("file://")

@@ -272,6 +272,24 @@ def test_the_url_that_the_user_gave_stays(repository: Path, tmp_path: Path) -> N
     }
 
 
+def test_a_pipeline_named_like_a_process_says_nothing_of_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    results = run(repository, tmp_path, **IN_A_CAPSULE)
+    content = processing(results)
+    (fit,) = [one for one in content["data_processes"] if one["name"] == "fit"]
+    pipeline = {"name": "fit", "url": fit["code"]["url"], "version": fit["code"]["version"]}
+    fit["code"]["version"] = "1.0"
+    content["pipelines"] = [pipeline]
+    (results / "processing.json").write_text(json.dumps(content))
+    assert resolve(results, "--repo", repository) == 0
+    after = processing(results)
+    (fit_after,) = [one for one in after["data_processes"] if one["name"] == "fit"]
+    assert fit_after == fit
+    assert after["pipelines"][0]["commit_hash"] == git(repository, "rev-parse", "HEAD")
+    assert "notes" not in after["pipelines"][0]
+
+
 def test_a_better_clone_finds_what_another_could_not(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

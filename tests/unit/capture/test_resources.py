@@ -398,9 +398,11 @@ def test_a_look_that_fails_for_want_of_descriptors_is_not_the_last() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, usual)
         wait_for_look()
         sampler.stop()
+        print("looked again")
     """
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
-    subprocess.run(command, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "looked again\n"
 
 
 def test_it_looks_less_often_where_looking_costs_much() -> None:
