@@ -211,6 +211,7 @@ def assemble(
         "inherited_processes": [
             name for name in built.processing.process_names if name in built.inherited
         ],
+        "parents": built.parents,
     }
     return AssembledSet(described.name, tuple(files), header)
 

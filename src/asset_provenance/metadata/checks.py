@@ -7,7 +7,6 @@ is looked at by :mod:`asset_provenance.metadata.folder_checks`.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from aind_data_schema.core.processing import DataProcess, Processing
 from aind_data_schema_models.data_name_patterns import DataLevel, datetime_to_name_string
 
 from asset_provenance.corefiles import DATA_DESCRIPTION, file_name
+from asset_provenance.endings import ended_early
 from asset_provenance.metadata.findings import MENDS, Finding, Severity
 
 __all__ = [
@@ -40,8 +40,6 @@ CLOCK_SLACK = timedelta(minutes=5)
 
 _DESCRIPTION = file_name(DATA_DESCRIPTION)
 _PROCESSING = file_name("processing")
-_NOT_DONE = re.compile(r"(?m)^(?:Failed|Interrupted)\b|of them failed|ended before it had")
-"""In the notes of a process: it did not come to its end, or not always."""
 
 
 def check_processing(processing: Processing, *, inherited: Iterable[str] = ()) -> list[str]:
@@ -206,7 +204,7 @@ def is_inside(path: PurePosixPath | str) -> bool:
 
 def may_lack_outputs(process: DataProcess) -> bool:
     """Say whether the notes tell that a process did not come to its end."""
-    return _NOT_DONE.search(process.notes or "") is not None
+    return ended_early(process.notes)
 
 
 def graph_findings(

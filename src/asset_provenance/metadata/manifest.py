@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asset_provenance.corefiles import CORE_FILES, MANIFEST, file_name
+from asset_provenance.corefiles import CORE_FILES, MANIFEST, file_name, parse_json, read_bytes
 
 __all__ = [
     "EXTERNAL",
@@ -81,11 +80,11 @@ def is_as_written(path: Path, entry: object) -> bool:
 
 def read_manifest(output_dir: Path) -> Mapping[str, Any]:
     """Read the manifest of the set in a folder; nothing where there is none, or none of ours."""
+    path = output_dir / MANIFEST
     try:
-        manifest = json.loads((output_dir / MANIFEST).read_bytes())
+        return parse_json(read_bytes(path), path)
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def digest(content: bytes) -> str:

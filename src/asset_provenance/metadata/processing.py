@@ -75,6 +75,8 @@ class BuiltProcessing(NamedTuple):
         All notes but those on what is refused.
     read_by_stages
         What the processes of earlier stages say they read.
+    parents
+        Of each new process that ran inside another, that one, by their names.
     """
 
     processing: Processing
@@ -82,6 +84,7 @@ class BuiltProcessing(NamedTuple):
     refused: Mapping[str, bytes]
     notes: Sequence[str]
     read_by_stages: Sequence[InputRef]
+    parents: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,10 @@ def build_processing(
     except ValidationError as error:
         raise ValueError(f"processing: {explain(error)}") from None
     read = inputs_read(step.process for step in of_stages if step is not None)
-    return BuiltProcessing(processing, names_inherited, refused.files, list(notes), read)
+    parents = {
+        by_id[record.id]: by_id[record.parent_id] for record in ordered if record.parent_id in by_id
+    }
+    return BuiltProcessing(processing, names_inherited, refused.files, list(notes), read, parents)
 
 
 def _fit_series(new: Sequence[DataProcess], others: Sequence[DataProcess]) -> list[str]:

@@ -1,0 +1,341 @@
+"""The metadata files of an asset, read into views.
+
+The files may be of any version and from anybody. What cannot be understood is left out, and said
+where a whole file is concerned; it is never an error, but where there is nothing to read at all.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from asset_provenance.corefiles import (
+    CORE_FILES,
+    DATA_DESCRIPTION,
+    JOURNAL_FOLDER,
+    MANIFEST,
+    PROVENANCE_FOLDER,
+    WHOLE_RECORD,
+    file_name,
+    parse_json,
+    read_bytes,
+)
+from asset_provenance.endings import status_in_notes
+from asset_provenance.errors import StorageError, UsageError
+from asset_provenance.records import InputRef
+from asset_provenance.views import (
+    AssetView,
+    CodeView,
+    FileView,
+    ProcessView,
+    ResourceView,
+    Series,
+    as_text,
+    as_texts,
+    as_time,
+)
+
+__all__ = ["read_view"]
+
+_PROCESSING = "processing"
+_MOST_PROCESSES = 10_000
+_DIRTY = re.compile(r"\b[1-9]\d* files? (?:has|have) uncommitted changes")
+_UNKNOWN = re.compile(r"uncommitted changes (?:of .* )?were not looked for")
+_OWN_UNIT = "of one core"
+"""In the unit of our own measurements: there, the memory is in percent of what there is."""
+_BYTES = {"byte": 1, "kilobyte": 1e3, "megabyte": 1e6, "gigabyte": 1e9, "terabyte": 1e12}
+
+
+def read_view(folder: Path) -> AssetView:
+    """Read the metadata of an asset.
+
+    Parameters
+    ----------
+    folder
+        The asset's folder.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or neither a data description nor a processing in it.
+    StorageError
+        If there are, and neither can be read.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}: give the folder that holds the asset")
+    problems: list[str] = []
+    found = {name: _read(folder / file_name(name), problems) for name in CORE_FILES[:2]}
+    if not any(found.values()):
+        record = _read(folder / WHOLE_RECORD, problems)
+        if record is not None:
+            inside = {name: record.get(name) for name in found}
+            found = {name: one if isinstance(one, dict) else None for name, one in inside.items()}
+    unfinished = _unfinished(folder)
+    if not any(found.values()):
+        if problems:
+            raise StorageError("\n".join(problems))
+        hint = (
+            f"a run has left its record there; see asset-provenance recover {folder}"
+            if unfinished
+            else "give the folder that holds the asset"
+        )
+        raise UsageError(
+            f"there is neither {file_name(DATA_DESCRIPTION)} nor {file_name(_PROCESSING)} in "
+            f"{folder}: {hint}"
+        )
+    manifest = _read(folder / MANIFEST, problems) or {}
+    processing = found[_PROCESSING] or {}
+    return AssetView(
+        folder=folder,
+        description=found[DATA_DESCRIPTION] or {},
+        processes=tuple(_processes(processing, manifest)),
+        pipelines=tuple(_code(item, "", None) for item in _objects(processing.get("pipelines"))),
+        notes=_lines(processing.get("notes")),
+        files=tuple(_files(folder, manifest)),
+        label=as_text(manifest.get("process_name")),
+        packages=tuple(sorted((folder / PROVENANCE_FOLDER).glob("packages-*.txt"))),
+        unfinished=unfinished,
+        problems=tuple(problems),
+    )
+
+
+def _read(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    if not os.path.lexists(path):
+        return None
+    try:
+        return parse_json(read_bytes(path), path)
+    except OSError as error:
+        problems.append(f"{path} cannot be read: {error.strerror or type(error).__name__}")
+    except ValueError as error:
+        problems.append(str(error))
+    return None
+
+
+def _unfinished(folder: Path) -> int:
+    try:
+        return sum(one.is_dir(follow_symlinks=False) for one in os.scandir(folder / JOURNAL_FOLDER))
+    except OSError:
+        return 0
+
+
+def _files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[FileView]:
+    listed = manifest.get("files")
+    entries: Mapping[str, Any] = listed if isinstance(listed, dict) else {}
+    for name in (*map(file_name, CORE_FILES), WHOLE_RECORD):
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            continue
+        entry = entries.get(name)
+        source = entry.get("inherited_from") if isinstance(entry, dict) else None
+        yield FileView(name, size, as_text(source))
+
+
+def _processes(processing: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[ProcessView]:
+    pipeline = processing.get("processing_pipeline")  # of schema v1
+    holder = pipeline if isinstance(pipeline, dict) else processing
+    items = [*_objects(holder.get("data_processes")), *_objects(processing.get("analyses"))]
+    names: dict[str, int] = {}
+    named: list[tuple[str, dict[str, Any]]] = []
+    for item in items[:_MOST_PROCESSES]:
+        name = as_text(item.get("name")) or as_text(item.get("process_type")) or "?"
+        count = names[name] = names.get(name, 0) + 1
+        named.append((name if count == 1 else f"{name}_{count - 1}", item))
+    known = {name for name, _ in named}
+    graph = processing.get("dependency_graph")
+    edges = {
+        name: tuple(
+            target
+            for target in dict.fromkeys(
+                as_texts(graph.get(name) if isinstance(graph, dict) else ())
+            )
+            if target in known and target != name
+        )
+        for name in known
+    }
+    inherited = manifest.get("inherited_processes")
+    of_inputs = set(as_texts(inherited)) if isinstance(inherited, list) else None
+    times = {name: (as_time(item.get("start_date_time")), _end(item)) for name, item in named}
+    parents = _parents(manifest.get("parents"), edges, times)
+    for name, item in named:
+        yield _process(
+            name,
+            item,
+            depends_on=edges[name],
+            parent=parents.get(name),
+            is_inherited=None if of_inputs is None else name in of_inputs,
+        )
+
+
+def _parents(
+    told: Any,
+    edges: Mapping[str, tuple[str, ...]],
+    times: Mapping[str, tuple[datetime | None, datetime | None]],
+) -> dict[str, str]:
+    """Give the process that each ran inside of; without a circle."""
+    parents: dict[str, str] = {}
+    for parent, targets in edges.items():
+        start, end = times[parent]
+        for name in targets:
+            begun, ended = times[name]
+            if start is None or end is None or begun is None or ended is None:
+                continue
+            if start <= begun and ended <= end:
+                known = parents.get(name)
+                if known is None or (times[known][0] or start) <= start:
+                    parents[name] = parent  # the innermost of several
+    parents |= {
+        name: parent
+        for name, parent in (told.items() if isinstance(told, dict) else ())
+        if isinstance(parent, str) and name in edges and parent in edges
+    }
+    for name in list(parents):
+        seen = {name}
+        above = parents.get(name)
+        while above is not None and above not in seen:
+            seen.add(above)
+            above = parents.get(above)
+        if above is not None:
+            del parents[name]
+    return parents
+
+
+def _process(name: str, item: Mapping[str, Any], **known: Any) -> ProcessView:
+    is_v2 = isinstance(item.get("code"), dict)
+    code = item["code"] if is_v2 else _code_of_v1(item)
+    notes = as_text(item.get("notes"))
+    start = as_time(item.get("start_date_time"))
+    parameters = code.get("parameters")
+    results = item.get("output_parameters", item.get("outputs"))
+    return ProcessView(
+        name=name,
+        process_type=as_text(item.get("process_type"))
+        or (None if is_v2 else as_text(item.get("name"))),
+        stage=as_text(item.get("stage")),
+        pipeline_name=as_text(item.get("pipeline_name")),
+        start=start,
+        end=_end(item),
+        status=status_in_notes(notes),
+        code=_code(code, notes or "", known["is_inherited"]),
+        parameters=parameters if isinstance(parameters, dict) else {},
+        results=results if isinstance(results, dict) else {},
+        inputs=tuple(map(_input, _objects(code.get("input_data")))),
+        output_path=as_text(item.get("output_path", item.get("output_location"))),
+        experimenters=as_texts(item.get("experimenters")),
+        notes=_lines(notes),
+        resources=_resources(item.get("resources"), start),
+        **known,
+    )
+
+
+def _code_of_v1(item: Mapping[str, Any]) -> dict[str, Any]:
+    source = item.get("input_location")
+    return {
+        "url": item.get("code_url"),
+        "version": item.get("code_version") or item.get("software_version") or item.get("version"),
+        "parameters": item.get("parameters"),
+        "input_data": [
+            {"url": one} for one in as_texts(source if isinstance(source, list) else [source])
+        ],
+    }
+
+
+def _code(code: Mapping[str, Any], notes: str, is_inherited: bool | None) -> CodeView:
+    commit = as_text(code.get("commit_hash"))
+    is_dirty: bool | None = None
+    if _DIRTY.search(notes):
+        is_dirty = True
+    elif commit is not None and is_inherited is False and not _UNKNOWN.search(notes):
+        is_dirty = False  # this package would have said so
+    container, dependency = code.get("container"), code.get("core_dependency")
+    return CodeView(
+        url=as_text(code.get("url")),
+        name=as_text(code.get("name")),
+        version=as_text(code.get("version")),
+        commit_hash=commit,
+        run_script=as_text(code.get("run_script")),
+        language=as_text(code.get("language")),
+        language_version=as_text(code.get("language_version")),
+        container=container if isinstance(container, dict) else None,
+        core_dependency=dependency if isinstance(dependency, dict) else None,
+        is_dirty=is_dirty,
+    )
+
+
+def _input(item: Mapping[str, Any]) -> InputRef:
+    return InputRef(
+        name=as_text(item.get("name")),
+        url=as_text(item.get("url")),
+        assets=tuple(
+            InputRef(name=as_text(one.get("name")), url=as_text(one.get("url")))
+            for one in _objects(item.get("assets"))
+        ),
+        description=as_text(item.get("description")),
+    )
+
+
+def _resources(item: Any, start: datetime | None) -> ResourceView | None:
+    if not isinstance(item, dict):
+        return None
+    unit = as_text(item.get("usage_unit"))
+    ram = _number(item.get("ram"))
+    in_bytes = _BYTES.get(str(item.get("ram_unit")).lower())
+    ram = None if ram is None or in_bytes is None else ram * in_bytes
+    ram_usage = _series(item.get("ram_usage"), start)
+    peak = None
+    if ram is not None and ram_usage and _OWN_UNIT in (unit or ""):
+        peak = max(value for _, value in ram_usage) / 100 * ram
+    cores = _number(item.get("cpu_cores"))
+    return ResourceView(
+        os=as_text(item.get("os")),
+        architecture=as_text(item.get("architecture")),
+        cpu=as_text(item.get("cpu")),
+        cpu_cores=None if cores is None else int(cores),
+        gpu=as_text(item.get("gpu")),
+        ram=ram,
+        cpu_usage=_series(item.get("cpu_usage"), start),
+        ram_usage=ram_usage,
+        gpu_usage=_series(item.get("gpu_usage"), start),
+        unit=unit,
+        peak_ram=peak,
+    )
+
+
+def _series(items: Any, start: datetime | None) -> Series:
+    points = []
+    for item in _objects(items):
+        time, value = as_time(item.get("timestamp")), _number(item.get("usage"))
+        if time is not None and value is not None:
+            start = start or time
+            points.append(((time - start).total_seconds(), value))
+    return tuple(sorted(points))
+
+
+def _end(item: Mapping[str, Any]) -> datetime | None:
+    return as_time(item.get("end_date_time"))
+
+
+def _objects(items: Any) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    return tuple((as_text(value) or "").splitlines())
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str):  # as the schema writes decimals
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        return float(value) if is_number and math.isfinite(value) else None
+    except OverflowError:
+        return None

@@ -1,0 +1,169 @@
+"""What is read of an asset's metadata, whoever wrote them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from asset_provenance import DerivedAsset, StorageError, UsageError, current_process, track_process
+from asset_provenance.reading import read_view
+from asset_provenance.records import ProcessStatus
+from asset_provenance.views import AssetView
+
+
+def written(folder: Path, **files: object) -> AssetView:
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    return read_view(folder)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> AssetView:
+    @track_process
+    def inner(number: int) -> None:
+        if number:
+            raise ValueError("not this one")
+
+    @track_process
+    def outer() -> None:
+        current_process().add_results(rows=3)
+        inner(0)
+        with pytest.raises(ValueError, match="not this one"):
+            inner(1)
+
+    facts = {
+        "project_name": "Views",
+        "investigators": ["Ada Lovelace"],
+        "funding_source": "AI",
+        "modalities": ["ecephys"],
+        "experimenters": ["Ada Lovelace"],
+    }
+    with DerivedAsset("views", inputs=(), base_name="made", output_dir=tmp_path, **facts):
+        outer()
+    return read_view(tmp_path)
+
+
+def test_what_this_package_wrote_is_told_with_status_and_nesting(own: AssetView) -> None:
+    outer, first, second = own.processes
+
+    assert own.name.startswith("made_views_")
+    assert (own.label, own.data_level, own.problems, own.unfinished) == ("views", "derived", (), 0)
+    assert [one.parent for one in own.processes] == [None, "outer", "outer"]
+    assert [one.status for one in own.processes] == ["completed", "completed", "failed"]
+    assert outer.depends_on == (first.name,)
+    assert outer.results == {"rows": 3}
+    assert second.parameters == {"number": 1}
+    assert not any(one.is_inherited for one in own.processes)
+    assert own.own_processes == own.processes
+    assert [file.path for file in own.files] == ["data_description.json", "processing.json"]
+    assert len(own.packages) == 1
+
+
+def test_without_a_manifest_a_process_that_lasted_around_what_it_follows_is_its_parent(
+    own: AssetView,
+) -> None:
+    (own.folder / "provenance" / "asset-provenance.json").unlink()
+
+    again = read_view(own.folder)
+
+    assert [one.parent for one in again.processes] == [None, "outer", None]
+    assert again.processes[0].is_inherited is None
+
+
+def test_a_whole_record_is_read_where_there_are_no_files_of_it(tmp_path: Path) -> None:
+    record = {"data_description": {"name": "whole", "source_data": ["a"]}, "processing": None}
+    (tmp_path / "metadata.nd.json").write_text(json.dumps(record))
+
+    view = read_view(tmp_path)
+
+    assert (view.name, view.source_data, view.processes) == ("whole", ("a",), ())
+
+
+@pytest.mark.parametrize(
+    ("processing", "count"),
+    [
+        ({"data_processes": {"name": "no list"}}, 0),
+        ({"data_processes": [None, 3, {}, {"code": [], "notes": 7, "start_date_time": "soon"}]}, 2),
+        ({"data_processes": [{"name": "x", "start_date_time": "0001-01-01T00:00:00+14:00"}]}, 1),
+        ({"data_processes": [{"name": "\ud800", "resources": {"ram": "1e999"}}]}, 1),
+        (
+            {"data_processes": [{"name": "x"}, {"name": "x"}], "dependency_graph": {"x": ["x", 1]}},
+            2,
+        ),
+    ],
+)
+def test_whatever_a_file_holds_is_read_as_far_as_it_can_be_understood(
+    tmp_path: Path, processing: dict[str, object], count: int
+) -> None:
+    view = written(tmp_path, processing=processing)
+
+    assert len(view.processes) == count
+    assert len({one.name for one in view.processes}) == count
+    assert all(one.name.encode() and not one.depends_on for one in view.processes)
+
+
+def test_processes_that_claim_to_be_inside_of_each_other_are_not(tmp_path: Path) -> None:
+    (tmp_path / "provenance").mkdir()
+    manifest = {"parents": {"a": "b", "b": "a", "c": "a", "d": "nobody"}}
+    (tmp_path / "provenance" / "asset-provenance.json").write_text(json.dumps(manifest))
+    names = [{"name": name} for name in "abcd"]
+
+    view = written(tmp_path, processing={"data_processes": names})
+
+    parents = {one.name: one.parent for one in view.processes}
+    assert parents["d"] is None
+    tops = [name for name in parents if parents[name] is None]
+    reached = list(tops)
+    for name in reached:
+        reached += [inside for inside in parents if parents[inside] == name]
+    assert sorted(reached) == ["a", "b", "c", "d"]
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_other_is_read(tmp_path: Path) -> None:
+    (tmp_path / "processing.json").write_text("{")
+
+    view = written(tmp_path, data_description={"name": "half"})
+
+    assert view.name == "half"
+    assert "processing.json is not valid JSON" in view.problems[0]
+
+
+def test_a_folder_without_anything_to_read_is_an_error_that_says_what_to_give(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        read_view(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="neither data_description.json nor processing.json"):
+        read_view(tmp_path)
+    (tmp_path / ".asset-provenance" / "run").mkdir(parents=True)
+    with pytest.raises(UsageError, match="asset-provenance recover"):
+        read_view(tmp_path)
+    (tmp_path / "processing.json").write_text("[]")
+    with pytest.raises(StorageError, match="not a JSON object"):
+        read_view(tmp_path)
+
+
+def test_real_assets_are_read(samples: Path) -> None:
+    derived = read_view(samples / "zombie-squirrel" / "derived")
+    assert [(one.name, one.process_type) for one in derived.processes] == [("Pipeline", "Pipeline")]
+    assert derived.processes[0].depends_on == ()
+    assert derived.processes[0].start == datetime(2026, 2, 14, 12, 38, 14, 649960, tzinfo=UTC)
+    assert [file.path for file in derived.files][-1] == "metadata.nd.json"
+
+
+def test_processes_of_schema_v1_have_their_type_code_and_inputs(
+    samples: Path, tmp_path: Path
+) -> None:
+    old = samples / "aind-metadata-upgrader" / "v1_2ebb0312" / "metadata.nd.v1.json"
+    (tmp_path / "metadata.nd.json").write_bytes(old.read_bytes())
+
+    first, second = read_view(tmp_path).processes
+
+    assert (first.name, second.name) == ("Other", "Other_1")
+    assert first.process_type == "Other"
+    assert first.inputs[0].url.endswith("/slap2")
+    assert first.status is ProcessStatus.COMPLETED
+    assert first.seconds == pytest.approx(121.16, abs=0.01)
