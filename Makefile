@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test coverage check bench matrix lock format clean
+.PHONY: demo test coverage check docs bench matrix lock format clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
@@ -30,6 +30,11 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# All is read anew: the page of the commands is what they say of themselves now.
+docs: $(READY)
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build
+	@echo "the site is in docs/_build/index.html"
 
 bench: $(READY)
 	$(BIN)/python benchmarks/calls.py
@@ -58,4 +63,4 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .matrix .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo
+	rm -rf $(VENV) docs/_build .matrix .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo

@@ -12,9 +12,10 @@ examples in it. By the info string of a block:
 ``json FILE``
     Is a part of what that file holds.
 ``toml``, ``sh``
-    Are settings, each of which is understood.
+    Are settings, each of which is understood. With a file name after it, the first is that file.
 
-``no-run`` after the language leaves a block out.
+``no-run`` after the language leaves a block out, and what the site is made with (``{toctree}``)
+is left out as well. A document that makes its repository itself (``git init``) begins without one.
 """
 
 from __future__ import annotations
@@ -41,8 +42,19 @@ from asset_provenance.settings import load_settings
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 ARCHITECTURE = PROJECT / "docs" / "architecture.md"
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+SITE = PROJECT / "docs" / "_build"
+DOCUMENTS = sorted(
+    [
+        *PROJECT.glob("*.md"),
+        *(path for path in PROJECT.glob("docs/**/*.md") if SITE not in path.parents),
+    ]
+)
 REMOTE = "https://github.com/your-lab/your-analysis.git"
+SOMEONE = {
+    f"GIT_{part}_{what}": value
+    for part in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Example Researcher"), ("EMAIL", "example@example.com"))
+}
 NOT_EXAMPLES = {"demo.py", "example_data.py"}
 
 _BLOCK = re.compile(r"^( *)```(\S+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -50,6 +62,8 @@ _COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 # Each version of the schema writes files of other sizes.
 _SIZE = re.compile(r" +[\d,]+ bytes")
 _LIST = re.compile(r"\bpackages-[0-9a-f]{12}\b")
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_PORT = re.compile(r"\blocalhost:\d+")
 # When a document was written is not when it is tested; the recording's own time stays.
 _TIME = re.compile(r"(?!2026-03-)\d{4}-\d\d-\d\d[T_]\d\d[-:]\d\d[-:]\d\d(\.\d+)?Z?")
 
@@ -69,7 +83,7 @@ def blocks(document: Path) -> Iterator[Block]:
     text = document.read_text(encoding="utf-8")
     for found in _BLOCK.finditer(text):
         _, language, words, content = found.groups()
-        if "no-run" not in words.split():
+        if "no-run" not in words.split() and not language.startswith("{"):
             line = text.count("\n", 0, found.start(4)) + 1
             yield Block(language, tuple(words.split()), textwrap.dedent(content), line)
 
@@ -81,6 +95,7 @@ def relative(document: Path) -> str:
 def timeless(text: str) -> str:
     """Leave out what differs from one run to the next."""
     text = _LIST.sub("packages-RUN", text)
+    text = _PORT.sub("localhost:PORT", _ID.sub("ID", text))
     return _COMMIT.sub("COMMIT", _SIZE.sub(" SIZE", _TIME.sub("TIME", text)))
 
 
@@ -115,16 +130,17 @@ class Reader:
         for block in blocks(self.document):
             if block.language == "python" and block.words:
                 Path(block.words[0]).write_text(block.text, encoding="utf-8")
+        if any("$ git init" in block.text for block in blocks(self.document)):
+            return
         Path(".gitignore").write_text("/*/\n!/examples/\n__pycache__/\n")
-        someone = ("-c", "user.name=Example Researcher", "-c", "user.email=example@example.com")
         for command in (
             ("init", "--quiet", "--initial-branch=main"),
             ("add", "."),
-            (*someone, "commit", "--quiet", "--message=Add the analysis"),
+            ("commit", "--quiet", "--message=Add the analysis"),
             ("remote", "add", "origin", REMOTE),
             ("update-ref", "refs/remotes/origin/main", "HEAD"),
         ):
-            subprocess.run(["git", *command], check=True)
+            subprocess.run(["git", *command], env={**os.environ, **SOMEONE}, check=True)
 
     def follow(self, block: Block) -> Iterator[tuple[Any, Any]]:
         """Do what a block says; give what happened, and what the block shows of it."""
@@ -147,6 +163,8 @@ class Reader:
             case "python":
                 pass  # a command that follows runs it
             case "toml" | "sh":
+                if block.words:
+                    Path(*block.words).write_text(block.text, encoding="utf-8")
                 yield faults_of_settings(block), []
             case _:
                 pytest.fail(f"{where}: nobody knows how to check a {block.language} block")
@@ -165,7 +183,7 @@ class Reader:
     def run(self, command: str) -> str:
         done = subprocess.run(
             ["sh", "-c", command],
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, **SOMEONE, "LC_ALL": "C"},
             capture_output=True,
             text=True,
             check=False,
