@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli import check, enrich, external, merge, publish, recover, resolve
+from asset_provenance.cli import check, enrich, export, external, merge, publish, recover, resolve
 from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
@@ -36,6 +36,7 @@ app.command("resolve")(resolve.resolve)
 app.command("enrich")(enrich.enrich)
 app.command("merge")(merge.merge)
 app.command("publish")(publish.publish)
+app.command("export")(export.export)
 
 
 def _show_version(wanted: bool) -> None:
