@@ -42,6 +42,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/files.py
 	$(BIN)/python benchmarks/resources.py
 	$(BIN)/python benchmarks/code.py
+	$(BIN)/python benchmarks/commands.py
 
 matrix: $(READY)
 	$(BIN)/python .ci/matrix.py

@@ -290,6 +290,7 @@ def _resources(item: Any, start: datetime | None) -> ResourceView | None:
     peak = None
     if ram is not None and ram_usage and _OWN_UNIT in (unit or ""):
         peak = max(value for _, value in ram_usage) / 100 * ram
+    cpu_usage = _series(item.get("cpu_usage"), start)
     cores = _number(item.get("cpu_cores"))
     return ResourceView(
         os=as_text(item.get("os")),
@@ -298,11 +299,12 @@ def _resources(item: Any, start: datetime | None) -> ResourceView | None:
         cpu_cores=None if cores is None else int(cores),
         gpu=as_text(item.get("gpu")),
         ram=ram,
-        cpu_usage=_series(item.get("cpu_usage"), start),
+        cpu_usage=cpu_usage,
         ram_usage=ram_usage,
         gpu_usage=_series(item.get("gpu_usage"), start),
         unit=unit,
         peak_ram=peak,
+        mean_cores=_mean(cpu_usage) / 100 if cpu_usage and _OWN_UNIT in (unit or "") else None,
     )
 
 
@@ -314,6 +316,16 @@ def _series(items: Any, start: datetime | None) -> Series:
             start = start or time
             points.append(((time - start).total_seconds(), value))
     return tuple(sorted(points))
+
+
+def _mean(points: Series) -> float:
+    """Give the mean of a series, in which a value holds for the time since the point before."""
+    before = [0.0, *(at for at, _ in points[:-1])]
+    spans = [max(0.0, at - begun) for begun, (at, _) in zip(before, points, strict=True)]
+    whole = sum(spans)
+    if not whole:
+        return points[-1][1]
+    return sum(span * value for span, (_, value) in zip(spans, points, strict=True)) / whole
 
 
 def _end(item: Mapping[str, Any]) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ __all__ = [
     "ProcessView",
     "ResourceView",
     "Series",
+    "as_json",
     "as_text",
     "as_texts",
     "as_time",
@@ -68,6 +70,8 @@ class ResourceView:
         Of all three, in the words of who wrote it.
     peak_ram
         The most bytes that were used, where the unit tells.
+    mean_cores
+        As many processors were at work in the mean, where the unit tells.
     """
 
     os: str | None = None
@@ -81,6 +85,7 @@ class ResourceView:
     gpu_usage: Series = ()
     unit: str | None = None
     peak_ram: float | None = None
+    mean_cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +238,36 @@ class AssetView:
     def own_processes(self) -> tuple[ProcessView, ...]:
         """The processes that are not known to have come with an input."""
         return tuple(one for one in self.processes if not one.is_inherited)
+
+
+def as_json(view: AssetView) -> dict[str, Any]:
+    """Give all that is known of an asset as one JSON object.
+
+    Its names are those of :class:`AssetView` and of what that holds. Times are in ISO 8601, a
+    point of a series is a pair of seconds and value, and what is unknown is null. ``name`` and
+    ``seconds``, which are derived of others, are told, too.
+
+    Parameters
+    ----------
+    view
+        Of the asset.
+    """
+    told: dict[str, Any] = {"name": view.name, **_plain(view)}
+    for one, process in zip(told["processes"], view.processes, strict=True):
+        one["seconds"] = process.seconds
+    return told
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return valid_text(str(value)) if isinstance(value, Path) else value
 
 
 def as_text(value: Any) -> str | None:

@@ -167,3 +167,24 @@ def test_processes_of_schema_v1_have_their_type_code_and_inputs(
     assert first.inputs[0].url.endswith("/slap2")
     assert first.status is ProcessStatus.COMPLETED
     assert first.seconds == pytest.approx(121.16, abs=0.01)
+
+
+def test_what_a_process_used_is_told_where_the_unit_says_what_was_measured(tmp_path: Path) -> None:
+    points = [(0, 0.0), (10, 100.0), (40, 300.0)]  # each for the time since the one before
+    usage = [{"timestamp": f"2026-03-01T00:00:{at:02}Z", "usage": value} for at, value in points]
+    resources = {
+        "ram": "64.0",
+        "ram_unit": "Gigabyte",
+        "cpu_usage": usage,
+        "ram_usage": usage[:2],
+        "usage_unit": "percent (cpu_usage: of one core; ram_usage: of ram; gpu_usage: of one GPU)",
+    }
+    process = {"name": "fit", "start_date_time": "2026-03-01T00:00:00Z", "resources": resources}
+    theirs = {**process, "name": "theirs", "resources": {**resources, "usage_unit": "percent"}}
+
+    ours, others = written(tmp_path, processing={"data_processes": [process, theirs]}).processes
+
+    assert ours.resources is not None
+    assert others.resources is not None
+    assert (ours.resources.mean_cores, ours.resources.peak_ram) == (2.5, 64e9)
+    assert (others.resources.mean_cores, others.resources.peak_ram) == (None, None)

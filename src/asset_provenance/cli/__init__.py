@@ -13,7 +13,17 @@ from typing import Annotated
 
 import typer
 
-from asset_provenance.cli import check, enrich, export, external, merge, publish, recover, resolve
+from asset_provenance.cli import (
+    check,
+    enrich,
+    export,
+    external,
+    merge,
+    publish,
+    recover,
+    resolve,
+    show,
+)
 from asset_provenance.cli.terminal import complain, say
 from asset_provenance.errors import ProvenanceError
 
@@ -29,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("recover")(recover.recover)
 app.command("external")(external.external)

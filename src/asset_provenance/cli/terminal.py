@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import textwrap
@@ -10,14 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from asset_provenance.redaction import redact_arguments, redact_text
+from asset_provenance.report.words import counted
 
-__all__ = ["acting_command", "complain", "counted", "say", "say_json", "waiting"]
+__all__ = ["acting_command", "complain", "counted", "draw", "say", "say_json", "waiting"]
 
 _MISUSE = 2
+_UNBOUNDED = 1_000_000
+"""Columns, where nobody counts them."""
 
 
 def _printable(text: str) -> str:
@@ -55,14 +60,35 @@ def say(text: str, *, style: str = "", indent: int = 0, error: bool = False) -> 
     console.print(Text(shown, style=style), soft_wrap=True)
 
 
+def draw(drawing: RenderableType) -> None:
+    """Print what rich draws; where it is no terminal, on lines as long as they need.
+
+    Parameters
+    ----------
+    drawing
+        Its texts must be such as a terminal only shows.
+    """
+    console = Console(markup=False, emoji=False, highlight=False)
+    options = console.options
+    if not console.is_terminal:
+        options = options.update(width=_UNBOUNDED)
+    if _is_of_few_signs():
+        options.encoding = "ascii"  # by which rich chooses how to draw lines
+    for line in Segment.split_lines(console.render(drawing, options)):
+        shown = Text.assemble(*((part.text, part.style or "") for part in line))
+        shown.rstrip()
+        console.print(shown, soft_wrap=True)
+
+
+def _is_of_few_signs() -> bool:
+    """Say whether the terminal may not know the signs that lines are drawn with."""
+    locale = os.environ.get("LC_ALL") or os.environ.get("LANG")
+    return locale in ("C", "POSIX") or not (sys.stdout.encoding or "").lower().startswith("utf")
+
+
 def say_json(value: Any) -> None:
     """Print a value as JSON, in ASCII."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def counted(number: int, thing: str, plural: str = "s") -> str:
-    """Give a number of things in words."""
-    return f"{number} {thing}{'' if number == 1 else plural}"
 
 
 @contextmanager
