@@ -13,7 +13,7 @@ from typing import Any
 from asset_provenance.amending import FOUND_BY, Amendment, add_note, drop_note, found_by
 from asset_provenance.capture.code import ONE_MACHINE
 from asset_provenance.capture.gitasking import NoAnswerError
-from asset_provenance.capture.gitfiles import find_root
+from asset_provenance.capture.gitfiles import find_clone
 from asset_provenance.capture.githistory import Commit, History
 from asset_provenance.capture.gitremotes import clone_urls
 from asset_provenance.errors import UsageError
@@ -107,7 +107,7 @@ def resolve(folder: Path, repository: Path) -> Resolution:
             "machine, made with: git clone URL"
         )
     try:
-        root = _top(repository.absolute())
+        root = find_clone(str(repository.absolute()))
         history = History(root, seconds=_SECONDS)
         urls = clone_urls(root)
         found = history.find({each.tree for each in wanted}) if wanted else {}
@@ -199,12 +199,6 @@ def _time(text: object) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _top(folder: Path) -> str:
-    """Give the top folder of a clone that a folder is in; one without a work tree is its own."""
-    is_bare = (folder / "HEAD").is_file() and (folder / "objects").is_dir()
-    return (None if is_bare else find_root(str(folder))) or str(folder)
 
 
 def _url(commit: Commit, urls: Mapping[str | None, str]) -> str | None:

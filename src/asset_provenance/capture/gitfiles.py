@@ -9,7 +9,15 @@ import contextlib
 import re
 from pathlib import Path
 
-__all__ = ["OBJECT_ID", "find_root", "git_folder", "read_config", "read_head", "read_ref"]
+__all__ = [
+    "OBJECT_ID",
+    "find_clone",
+    "find_root",
+    "git_folder",
+    "read_config",
+    "read_head",
+    "read_ref",
+]
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -23,6 +31,12 @@ def find_root(folder: str) -> str | None:
         if git_folder(str(candidate)) is not None:
             return str(candidate)
     return None
+
+
+def find_clone(folder: str) -> str:
+    """Give the top folder of a clone that a folder is in; one without a work tree is its own."""
+    is_bare = Path(folder, "HEAD").is_file() and Path(folder, "objects").is_dir()
+    return (None if is_bare else find_root(folder)) or folder
 
 
 def _text(path: Path) -> str:

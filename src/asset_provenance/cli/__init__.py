@@ -15,6 +15,7 @@ import typer
 
 from asset_provenance.cli import (
     check,
+    diff,
     enrich,
     export,
     external,
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command("show")(show.show)
+app.command("diff")(diff.diff)
 app.command("check")(check.check)
 app.command("recover")(recover.recover)
 app.command("external")(external.external)

@@ -127,7 +127,7 @@ def values_in_short(values: Mapping[str, Any], *, most: int = 10) -> str:
     return listed(several, most=most)
 
 
-def value_in_short(value: Any, name: str = "", *, longest: int = _LONGEST_VALUE) -> str:
+def value_in_short(value: Any, name: str = "", *, longest: int | None = _LONGEST_VALUE) -> str:
     """Give a JSON value in a line; a long one is cut, and says so.
 
     Parameters
@@ -137,10 +137,12 @@ def value_in_short(value: Any, name: str = "", *, longest: int = _LONGEST_VALUE)
     name
         What it is called there: the name may say that it is secret.
     longest
-        So many signs are shown.
+        So many signs are shown; all if None.
     """
     text = shown(json.dumps(redact_json({name: value})[name], ensure_ascii=False))
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+    if longest is None or len(text) <= longest:
+        return text
+    return f"{text[: longest - 3]}..."
 
 
 def reason(process: ProcessView) -> str | None:
