@@ -165,7 +165,11 @@ def compare(before: Side, after: Side) -> Comparison:
         *_together(pairs, lambda pair: _of_pair(pair, before.patches, after.patches)),
         *_of_order(pairs),
     ]
-    not_compared = []
+    not_compared = [
+        f"{letter}: {problem}"
+        for letter, side in (("A", before), ("B", after))
+        for problem in side.view.problems
+    ]
     if before.packages is not None and after.packages is not None:
         told = {each.code.url for pair in pairs for each in (pair.before, pair.after)}
         packages = [

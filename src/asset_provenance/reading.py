@@ -93,7 +93,7 @@ def read_view(folder: Path) -> AssetView:
     return AssetView(
         folder=folder,
         description=found[DATA_DESCRIPTION] or {},
-        processes=tuple(_processes(processing, manifest)),
+        processes=tuple(_processes(processing, manifest, problems)),
         pipelines=tuple(_code(item, "", None) for item in _objects(processing.get("pipelines"))),
         notes=_lines(processing.get("notes")),
         files=tuple(_files(folder, manifest)),
@@ -136,10 +136,14 @@ def _files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[FileView]:
         yield FileView(name, size, as_text(source))
 
 
-def _processes(processing: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[ProcessView]:
+def _processes(
+    processing: Mapping[str, Any], manifest: Mapping[str, Any], problems: list[str]
+) -> Iterator[ProcessView]:
     pipeline = processing.get("processing_pipeline")  # of schema v1
     holder = pipeline if isinstance(pipeline, dict) else processing
     items = [*_objects(holder.get("data_processes")), *_objects(processing.get("analyses"))]
+    if len(items) > _MOST_PROCESSES:
+        problems.append(f"only the first {_MOST_PROCESSES:,} of {len(items):,} processes are read")
     names: dict[str, int] = {}
     named: list[tuple[str, dict[str, Any]]] = []
     for item in items[:_MOST_PROCESSES]:

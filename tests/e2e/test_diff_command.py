@@ -171,6 +171,16 @@ def test_packages_uncommitted_changes_and_inherited_files_are_compared(
     assert "not compared: packages: B has no list of them in provenance/\n" in lacking.out
 
 
+def test_what_cannot_be_read_is_told_to_those_who_wonder_where_it_is(tmp_path: Path) -> None:
+    broken = others(tmp_path / "broken")
+    (broken / "processing.json").write_text("{")
+    write_json(broken / "data_description.json", {"name": "broken"})
+    done = diff(broken, others(tmp_path / "whole", process("fit")))
+    assert done.status == 1
+    assert "not compared: A: " in done.out
+    assert "processing.json is not valid JSON" in done.out
+
+
 def test_long_values_are_told_where_they_differ_and_secrets_not_at_all(tmp_path: Path) -> None:
     for folder, end in (("a", "one"), ("b", "other")):
         parameters = {"command": "x" * 200 + end, "password": f"{CANARY}{end}"}

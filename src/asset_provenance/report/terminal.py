@@ -20,6 +20,7 @@ from asset_provenance.report.words import (
     duration,
     input_in_short,
     listed,
+    machine_in_short,
     moment,
     reason,
     shown,
@@ -34,7 +35,9 @@ _ROWS = 100
 """So many processes are in the table, unless all are wanted."""
 _DETAILED = 20
 """So many are told in detail."""
-_NAME_WIDTH = 18
+_MOST_LINES = 5
+"""So many lines of notes are told, and so many machines."""
+_NAME_WIDTH = 17
 """Columns that names are left, before columns of the table are left out."""
 _DEEPEST = 6
 """What is inside of more processes than this is not moved further to the right."""
@@ -235,12 +238,19 @@ def _of_asset(view: AssetView) -> Iterator[tuple[str, str]]:
     yield "made from", listed(view.source_data)
     people = (name for one in view.own_processes for name in one.experimenters)
     yield "run by", listed(dict.fromkeys(people))
+    machines = dict.fromkeys(machine_in_short(one) for one in view.own_processes)
+    yield "ran on", "\n".join([one for one in machines if one][:_MOST_LINES])
     yield "folder", shown(str(view.folder))
     yield "files", listed((one.path for one in view.files if one.inherited_from is None), most=20)
     for source in dict.fromkeys(one.inherited_from for one in view.files):
         if source is not None:
             paths = [one.path for one in view.files if one.inherited_from == source]
             yield "inherited", f"{listed(paths)}, from {shown(source)}"
+    notes = [shown(line) for line in view.notes if line.strip()]
+    if len(notes) > _MOST_LINES:
+        more = len(notes) - _MOST_LINES
+        notes[_MOST_LINES:] = [f"and {counted(more, 'more line')}: see them with --json"]
+    yield "notes", "\n".join(notes)
 
 
 def _warnings(view: AssetView) -> Iterator[Text]:

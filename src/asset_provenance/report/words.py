@@ -11,7 +11,7 @@ from typing import Any
 from asset_provenance.endings import status_in_notes
 from asset_provenance.records import InputRef, ProcessStatus, printable
 from asset_provenance.redaction import redact_json, redact_text
-from asset_provenance.views import CodeView, ProcessView
+from asset_provenance.views import CodeView, ProcessView, ResourceView
 
 __all__ = [
     "code_in_short",
@@ -19,6 +19,7 @@ __all__ = [
     "duration",
     "input_in_short",
     "listed",
+    "machine_in_short",
     "moment",
     "reason",
     "shown",
@@ -30,6 +31,8 @@ __all__ = [
 _LONGEST_VALUE = 60
 _COMMIT = re.compile(r"[0-9a-f]{8,64}")
 _TREE = re.compile(r"tree:[0-9a-f]{8,64}")
+_BELOW = re.compile(r"/(?:-/)?(?:tree|blob|commit|releases)(?:/|$)|[?#]")
+"""Where the URL of a page inside of a repository goes on after that of the repository."""
 _CAPSULE = re.compile(r"^https?://[^/]+/capsule/([^/]+)")
 
 
@@ -96,12 +99,30 @@ def code_in_short(code: CodeView) -> str:
     return ", ".join(filter(None, parts))
 
 
+def machine_in_short(process: ProcessView) -> str:
+    """Give what a process ran with and on: language, system, processors, memory."""
+    code, on = process.code, process.resources or ResourceView()
+    return ", ".join(
+        filter(
+            None,
+            (
+                shown(" ".join(filter(None, (code.language, code.language_version)))),
+                shown(on.os or ""),
+                shown(on.cpu or ""),
+                counted(on.cpu_cores, "processor") if on.cpu_cores else "",
+                f"{size(on.ram)} of memory" if on.ram else "",
+                shown(on.gpu or ""),
+            ),
+        )
+    )
+
+
 def _repository(code: CodeView) -> str:
     url = code.url or ""
     capsule = _CAPSULE.match(url)
     if capsule:
         return f"capsule {shown(capsule[1])}"
-    last = url.split("?")[0].rstrip("/").rpartition("/")[2].removesuffix(".git")
+    last = _BELOW.split(url)[0].rstrip("/").rpartition("/")[2].removesuffix(".git")
     return shown(code.name or last or url)
 
 
