@@ -11,60 +11,30 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import Any
 
+from asset_provenance.corefiles import PROVENANCE_FOLDER
+from asset_provenance.differences import (
+    ABSENT,
+    FACTS,
+    MEASURED,
+    THERE,
+    TOPICS,
+    Difference,
+    of_mappings,
+    of_sets,
+    of_values,
+    value_differences,
+)
 from asset_provenance.pairing import Pair, pair_up, used_assets
 from asset_provenance.views import AssetView, CodeView, ProcessView, ResourceView
 
-__all__ = [
-    "ABSENT",
-    "FACTS",
-    "MEASURED",
-    "THERE",
-    "TOPICS",
-    "Comparison",
-    "Difference",
-    "Side",
-    "compare",
-    "value_differences",
-]
+__all__ = ["Comparison", "Side", "compare"]
 
-TOPICS = (
-    "inputs",
-    "processes",
-    "code",
-    "parameters",
-    "packages",
-    "environment",
-    "other metadata",
-    "order",
-    "outcome",
-    "description",
-)
-"""What can have changed a result, the likeliest first; then what is a consequence, or a label."""
-
-MEASURED = "times and resources"
-"""The topic of what differs from run to run, and changes no result."""
-
-FACTS = ("how it ended", "output")
-"""Under the topic of the outcome, what is no result of a process's own."""
-
-_LISTED = 20
-"""Lists of up to this length are compared one by one."""
 _OF_RUN = "Parameters of the run: "
+_CHANGES = "uncommitted changes"
 _SUM = re.compile(r"uncommitted changes.*SHA-256 is ([0-9a-f]{64})")
-
-
-class _Absent:
-    """Stands for what is not there, where null could be."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT = _Absent()
-THERE = "there"
-"""The value of what is there or not, and has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +60,6 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Something that differs.
-
-    Parameters
-    ----------
-    topic
-        One of :data:`TOPICS`, or :data:`MEASURED`.
-    path
-        What it is, such as the path to a parameter.
-    before, after
-        JSON values; :data:`ABSENT` where there is none.
-    processes
-        Where it is the same difference, by the names of their pairs; empty for one that is the
-        asset's.
-    """
-
-    topic: str
-    path: str
-    before: Any
-    after: Any
-    processes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """What became of the comparison of two assets.
 
@@ -127,6 +73,8 @@ class Comparison:
         In the order of their topics.
     measured
         What differs in times and resources.
+    patches
+        The files with uncommitted changes of code, where these differ.
     not_compared
         What could not be compared, and why.
     """
@@ -136,6 +84,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     measured: tuple[Difference, ...]
+    patches: tuple[Path, ...]
     not_compared: tuple[str, ...]
 
     @property
@@ -162,7 +111,7 @@ def compare(before: Side, after: Side) -> Comparison:
         *_of_assets(before.view, after.view),
         *(Difference("processes", one.name, THERE, ABSENT) for one in only_before),
         *(Difference("processes", one.name, ABSENT, THERE) for one in only_after),
-        *_together(pairs, lambda pair: _of_pair(pair, before.patches, after.patches)),
+        *_together(pairs, lambda pair: _of_pair(pair, before, after)),
         *_of_order(pairs),
     ]
     not_compared = [
@@ -177,7 +126,7 @@ def compare(before: Side, after: Side) -> Comparison:
             for side in (before, after)
             if side.packages is not None
         ]
-        found += _of_mappings("packages", *packages)
+        found += of_mappings("packages", *packages)
     elif before.packages is not None or after.packages is not None:
         one = "A" if before.packages is None else "B"
         not_compared.append(f"packages: {one} has no list of them in provenance/")
@@ -189,45 +138,9 @@ def compare(before: Side, after: Side) -> Comparison:
         tuple(pairs),
         tuple(sorted(found, key=lambda one: TOPICS.index(one.topic))),
         tuple(_together(pairs, _of_measurements)),
+        tuple(_kept_patches(found, pairs, before, after)),
         tuple(not_compared),
     )
-
-
-def value_differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Give what differs between two JSON values: the path to it, and both values.
-
-    Parameters
-    ----------
-    before, after
-        Any JSON values.
-    path
-        To the two.
-    """
-    waiting = [(path, before, after)]
-    while waiting:
-        place, one, other = waiting.pop()
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            names = [*one, *(name for name in other if name not in one)]
-            dot = "." if place else ""
-            waiting += [
-                (f"{place}{dot}{name}", one.get(name, ABSENT), other.get(name, ABSENT))
-                for name in reversed(names)
-            ]
-        elif (
-            isinstance(one, list) and isinstance(other, list) and len(one) == len(other) <= _LISTED
-        ):
-            waiting += [
-                (f"{place}[{index}]", *items)
-                for index, items in reversed(list(enumerate(zip(one, other, strict=True))))
-            ]
-        elif not _same(one, other):
-            yield place, one, other
-
-
-def _same(one: Any, other: Any) -> bool:
-    # To Python true is 1; to whoever reads a parameter it is not.
-    is_alike = isinstance(one, bool) == isinstance(other, bool)
-    return is_alike and one == other
 
 
 def _together(
@@ -245,17 +158,16 @@ def _together(
 
 
 def _of_assets(before: AssetView, after: AssetView) -> Iterator[Difference]:
-    yield from _of_sets("inputs", "made from", before.source_data, after.source_data)
-    run, run_after = _parameters_of_run(before), _parameters_of_run(after)
-    for path, value, value_after in value_differences(run, run_after, "of the run"):
-        yield Difference("parameters", path, value, value_after)
+    yield from of_sets("inputs", "made from", before.source_data, after.source_data)
+    given = _parameters_of_run(before), _parameters_of_run(after)
+    yield from _of_parameters(*given, before, after, "of the run")
     pipelines = [
         {f"pipeline {one.name or one.url}": _version(one) for one in view.pipelines}
         for view in (before, after)
     ]
-    yield from _of_mappings("code", *pipelines)
+    yield from of_mappings("code", *pipelines)
     for name in ("subject_id", "project_name", "data_level"):
-        yield from _of_values(
+        yield from of_values(
             "description", name, before.description.get(name), after.description.get(name)
         )
 
@@ -269,24 +181,38 @@ def _parameters_of_run(view: AssetView) -> Any:
     return {}
 
 
-def _of_pair(
-    pair: Pair, patches_before: Mapping[str, str], patches_after: Mapping[str, str]
+def _of_parameters(
+    given: Any, given_after: Any, before: AssetView, after: AssetView, path: str = ""
 ) -> Iterator[Difference]:
+    for place, one, other in value_differences(given, given_after, path):
+        # Where each writes is no difference of what it does.
+        is_own = _option(one, before.folder), _option(other, after.folder)
+        if None in is_own or is_own[0] != is_own[1]:
+            yield Difference("parameters", place, one, other)
+
+
+def _option(value: Any, folder: Path) -> str | None:
+    """Give the option that a value sets to the asset's own folder, as in ``--output=results``."""
+    if not isinstance(value, str):
+        return None
+    option, sign, path = value.rpartition("=")
+    is_own = PurePath(path).name == folder.absolute().name
+    return option + sign if is_own else None
+
+
+def _of_pair(pair: Pair, side: Side, side_after: Side) -> Iterator[Difference]:
     before, after = pair.before, pair.after
-    yield from _of_sets("inputs", "input", used_assets(before), used_assets(after))
-    yield from _of_code(before, after, patches_before, patches_after)
-    for topic, one, other in (
-        ("parameters", before.parameters, after.parameters),
-        ("outcome", before.results, after.results),
-    ):
-        for path, value, value_after in value_differences(one, other):
-            yield Difference(topic, path, value, value_after)
+    yield from of_sets("inputs", "input", used_assets(before), used_assets(after))
+    yield from _of_code(before, after, side.patches, side_after.patches)
+    yield from _of_parameters(before.parameters, after.parameters, side.view, side_after.view)
+    for path, value, value_after in value_differences(before.results, after.results):
+        yield Difference("outcome", path, value, value_after)
     yield from _of_environment(before, after)
-    yield from _of_values("outcome", FACTS[0], str(before.status), str(after.status))
-    yield from _of_values("outcome", FACTS[1], before.output_path, after.output_path)
-    yield from _of_values("description", "type", before.process_type, after.process_type)
-    yield from _of_values("description", "stage", before.stage, after.stage)
-    yield from _of_sets("description", "experimenter", before.experimenters, after.experimenters)
+    yield from of_values("outcome", FACTS[0], str(before.status), str(after.status))
+    yield from of_values("outcome", FACTS[1], before.output_path, after.output_path)
+    yield from of_values("description", "type", before.process_type, after.process_type)
+    yield from of_values("description", "stage", before.stage, after.stage)
+    yield from of_sets("description", "experimenter", before.experimenters, after.experimenters)
 
 
 def _of_code(
@@ -296,9 +222,9 @@ def _of_code(
     patches_after: Mapping[str, str],
 ) -> Iterator[Difference]:
     one, other = before.code, after.code
-    yield from _of_values("code", "repository", _plain_url(one.url), _plain_url(other.url))
-    yield from _of_values("code", "commit", one.commit_hash, other.commit_hash)
-    yield from _of_values("code", "version", one.version, other.version)
+    yield from of_values("code", "repository", _plain_url(one.url), _plain_url(other.url))
+    yield from of_values("code", "commit", one.commit_hash, other.commit_hash)
+    yield from of_values("code", "version", one.version, other.version)
     if one.is_dirty and other.is_dirty:
         changes = [
             patches.get(code.commit_hash or "") or _told_sum(process)
@@ -308,16 +234,18 @@ def _of_code(
             )
         ]
         if None in changes or changes[0] != changes[1]:
-            said = "yes, others" if None not in changes else "yes; whether the same is not known"
-            yield Difference("code", "uncommitted changes", "yes", said)
+            said = (
+                "yes, other ones" if None not in changes else "yes; whether the same is not known"
+            )
+            yield Difference("code", _CHANGES, "yes", said)
     else:
         words = {True: "yes", False: "no", None: None}
         changed = words[one.is_dirty], words[other.is_dirty]
         # Where one of the two does not tell, only that there were some is worth a word.
         if None not in changed or "yes" in changed:
-            yield from _of_values("code", "uncommitted changes", *changed)
-    yield from _of_values("code", "script", one.run_script, other.run_script)
-    yield from _of_values("code", "pipeline", before.pipeline_name, after.pipeline_name)
+            yield from of_values("code", _CHANGES, *changed)
+    yield from of_values("code", "script", one.run_script, other.run_script)
+    yield from of_values("code", "pipeline", before.pipeline_name, after.pipeline_name)
     for path, value, value_after in value_differences(
         one.core_dependency or ABSENT, other.core_dependency or ABSENT, "core_dependency"
     ):
@@ -344,7 +272,7 @@ def _of_environment(before: ProcessView, after: ProcessView) -> Iterator[Differe
         known += [(name, machines[0][name], machines[1][name]) for name in machines[0]]
     for name, value, value_after in known:
         if value is not None and value_after is not None:
-            yield from _of_values("environment", name, value, value_after)
+            yield from of_values("environment", name, value, value_after)
     for path, value, value_after in value_differences(
         one.container or ABSENT, other.container or ABSENT, "container"
     ):
@@ -368,11 +296,12 @@ def _of_order(pairs: Sequence[Pair]) -> Iterator[Difference]:
     names_after = {pair.after.name: pair.name for pair in pairs}
 
     def differences(pair: Pair) -> Iterator[Difference]:
-        followed = (names_before.get(name, name) for name in pair.before.depends_on)
-        follows = (names_after.get(name, name) for name in pair.after.depends_on)
-        yield from _of_sets("order", "follows", followed, follows)
+        # Of what only one has, that is told.
+        followed = (names_before[name] for name in pair.before.depends_on if name in names_before)
+        follows = (names_after[name] for name in pair.after.depends_on if name in names_after)
+        yield from of_sets("order", "follows", followed, follows)
         one, other = pair.before.parent, pair.after.parent
-        yield from _of_values(
+        yield from of_values(
             "order",
             "inside of",
             one and names_before.get(one, one),
@@ -400,9 +329,24 @@ def _of_patches(
     told = {pair.before.code.commit_hash for pair in pairs}
     for commit in before:
         if commit in after and commit not in told:
-            yield from _of_values(
+            yield from of_values(
                 "packages", f"uncommitted changes at {commit}", before[commit], after[commit]
             )
+
+
+def _kept_patches(
+    found: Iterable[Difference], pairs: Sequence[Pair], before: Side, after: Side
+) -> Iterator[Path]:
+    """Give the patches of the processes whose uncommitted changes differ."""
+    changed = {name for one in found if one.path == _CHANGES for name in one.processes}
+    those = [pair for pair in pairs if pair.name in changed]
+    for side, codes in (
+        (before, [pair.before.code for pair in those]),
+        (after, [pair.after.code for pair in those]),
+    ):
+        for commit in dict.fromkeys(code.commit_hash for code in codes):
+            if commit in side.patches:
+                yield side.view.folder / PROVENANCE_FOLDER / f"uncommitted-{commit}.patch"
 
 
 def _of_measurements(pair: Pair) -> Iterator[Difference]:
@@ -413,28 +357,7 @@ def _of_measurements(pair: Pair) -> Iterator[Difference]:
         ("mean_cores", resources[0].mean_cores, resources[1].mean_cores),
     ):
         if one is not None and other is not None:
-            yield from _of_values(MEASURED, name, one, other)
-
-
-def _of_values(topic: str, path: str, before: Any, after: Any) -> Iterator[Difference]:
-    one, other = (ABSENT if value is None else value for value in (before, after))
-    if not _same(one, other):
-        yield Difference(topic, path, one, other)
-
-
-def _of_sets(
-    topic: str, path: str, before: Iterable[str], after: Iterable[str]
-) -> Iterator[Difference]:
-    there, now = dict.fromkeys(before), dict.fromkeys(after)
-    yield from (Difference(topic, path, name, ABSENT) for name in there if name not in now)
-    yield from (Difference(topic, path, ABSENT, name) for name in now if name not in there)
-
-
-def _of_mappings(
-    topic: str, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[Difference]:
-    for name in sorted({*before, *after}, key=str.lower):
-        yield from _of_values(topic, name, before.get(name), after.get(name))
+            yield from of_values(MEASURED, name, one, other)
 
 
 def _version(code: CodeView) -> str:

@@ -171,6 +171,14 @@ def test_packages_uncommitted_changes_and_inherited_files_are_compared(
     assert "not compared: packages: B has no list of them in provenance/\n" in lacking.out
 
 
+def test_an_outcome_without_a_cause_is_said_to_be_one(tmp_path: Path) -> None:
+    sides = [
+        others(tmp_path / folder, process("fit", output_parameters={"width": width}))
+        for folder, width in (("a", 1), ("b", 2))
+    ]
+    assert "Nothing that was recorded explains the outcome: look for random" in diff(*sides).out
+
+
 def test_what_cannot_be_read_is_told_to_those_who_wonder_where_it_is(tmp_path: Path) -> None:
     broken = others(tmp_path / "broken")
     (broken / "processing.json").write_text("{")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from asset_provenance.comparing import ABSENT, TOPICS, Comparison, Side, compare, value_differences
+from asset_provenance.comparing import Comparison, Side, compare
+from asset_provenance.differences import ABSENT, TOPICS, value_differences
 from asset_provenance.differing import packages_in
 from asset_provenance.records import InputRef, ProcessStatus
 from asset_provenance.views import AssetView, CodeView, ProcessView, ResourceView
@@ -148,7 +149,7 @@ def test_another_machine_is_a_difference_where_both_are_known() -> None:
     ("patches", "said"),
     [
         (("x", "x"), None),
-        (("x", "y"), "yes, others"),
+        (("x", "y"), "yes, other ones"),
         (("x", None), "yes; whether the same is not known"),
         ((None, None), "yes; whether the same is not known"),
     ],
@@ -168,7 +169,9 @@ def test_a_patch_that_was_not_kept_is_known_by_its_sum_in_the_notes() -> None:
     one, other = (process("fit", code=code, notes=(note + sum_ * 64,)) for sum_ in "ab")
     kept = {"patches": {"1" * 40: "a" * 64}}
     assert told(compared([one], [process("fit", code=code)], after=kept)) == []
-    assert told(compared([one], [other])) == [("code", "uncommitted changes", "yes", "yes, others")]
+    assert told(compared([one], [other])) == [
+        ("code", "uncommitted changes", "yes", "yes, other ones")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -214,3 +217,31 @@ my_lib @ git+https://example.org/lib@{"2" * 40}
         "my-lib": f"{'2' * 40}; 2 files have uncommitted changes",
         "loose": "0.1",
     }
+
+
+def test_that_each_was_told_its_own_folder_is_no_difference() -> None:
+    def side(folder: str, **parameters: Any) -> Side:
+        given = (process("fit", parameters={"argv": [f"--output={folder}", "x"], **parameters}),)
+        notes = (f'Parameters of the run: {{"output": "../{folder}"}}',)
+        return Side(AssetView(Path("/data") / folder, processes=given, notes=notes))
+
+    assert compare(side("first", out="/data/first"), side("second", out="second")).differences == ()
+    found = compare(side("first", n="first"), side("second", n="third"))
+    assert told(found) == [("parameters", "n", "first", "third")]
+
+
+def test_what_follows_a_process_that_only_one_has_is_told_by_that_process() -> None:
+    found = compared(
+        [process("a"), process("b", depends_on=("a",))],
+        [process("a"), process("new"), process("b", depends_on=("a", "new"))],
+    )
+    assert told(found) == [("processes", "new", ABSENT, "there")]
+
+
+def test_the_patches_of_uncommitted_changes_that_differ_are_named() -> None:
+    dirty = process("fit", code=CodeView(commit_hash="1" * 40, is_dirty=True))
+    clean = process("fit", code=CodeView(commit_hash="1" * 40, is_dirty=False))
+    kept = {"patches": {"1" * 40: "x", "2" * 40: "y"}}
+    path = HERE / "provenance" / f"uncommitted-{'1' * 40}.patch"
+    assert compared([clean], [dirty], after=kept).patches == (path,)
+    assert compared([dirty], [dirty], before=kept, after=kept).patches == ()

@@ -10,7 +10,7 @@ import typer
 from asset_provenance.cli.terminal import draw, say_json
 
 if TYPE_CHECKING:
-    from asset_provenance.comparing import Difference
+    from asset_provenance.differences import Difference
     from asset_provenance.differing import Differing
 
 __all__ = ["diff"]
@@ -79,6 +79,7 @@ def _as_json(found: Differing) -> dict[str, Any]:
             }
             for one in found.ranges
         ],
+        "patches": [str(path) for path in compared.patches],
         "not_compared": list(compared.not_compared),
     }
     redacted: dict[str, Any] = redact_json(told)
@@ -87,7 +88,7 @@ def _as_json(found: Differing) -> dict[str, Any]:
 
 def _difference(one: Difference) -> dict[str, Any]:
     """Give a difference; the value of a side that has none is left out."""
-    from asset_provenance.comparing import ABSENT  # noqa: PLC0415
+    from asset_provenance.differences import ABSENT  # noqa: PLC0415
 
     sides = {"a": one.before, "b": one.after}
     return {

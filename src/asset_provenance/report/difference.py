@@ -13,15 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from asset_provenance.capture.gitrange import CommitRange
-from asset_provenance.comparing import (
-    ABSENT,
-    FACTS,
-    MEASURED,
-    THERE,
-    TOPICS,
-    Comparison,
-    Difference,
-)
+from asset_provenance.comparing import Comparison
+from asset_provenance.differences import ABSENT, FACTS, MEASURED, THERE, TOPICS, Difference
 from asset_provenance.report.words import counted, duration, listed, shown, size, value_in_short
 
 __all__ = ["DifferenceDrawing"]
@@ -35,6 +28,10 @@ _LONGEST = 60
 _COMMIT = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
 _CONTEXT = 15
 """Signs before the first that differs, where only part of a long value is told."""
+_UNEXPLAINED = (
+    "Nothing that was recorded explains the outcome: look for random numbers, the order of what "
+    "runs at once, and files that are no inputs."
+)
 _LEAST_CHANGE = math.log(1.2)
 """What of times and resources has changed by less is not worth a line."""
 _TITLES = {
@@ -85,7 +82,14 @@ class DifferenceDrawing:
             yield from self._topic(topic, [one for one in found if one.topic == topic])
             if topic == "code":
                 yield from self._log()
-        seen = (one for one in compared.measured if _change(one) >= _LEAST_CHANGE)
+        if "outcome" in topics and not set(topics) - {"outcome", "description"}:
+            yield Text(f"\n{_UNEXPLAINED}")
+        seen = (
+            one
+            for one in compared.measured
+            if _change(one) >= _LEAST_CHANGE
+            and (one.path != "seconds" or max(one.before, one.after) >= 1)
+        )
         largest = sorted(seen, key=_change, reverse=True)
         yield from self._topic(MEASURED, largest)
         for told in compared.not_compared:
@@ -119,7 +123,11 @@ class DifferenceDrawing:
         return listed(names, most=3)
 
     def _log(self) -> Iterator[Text | Padding]:
-        """Give the commits between, or the way to see them."""
+        """Give where uncommitted changes are, and the commits between or the way to see them."""
+        if self._comparison.patches:
+            yield Text("\n  the uncommitted changes:")
+        for path in self._comparison.patches:
+            yield Text(f"  -> {shown(str(path))}")
         for url, before, after in self._comparison.code_changes:
             yield Text()
             found = self._ranges.get((before, after))
