@@ -45,7 +45,12 @@ class _TooLargeError(Exception):
 
 
 def find_records(
-    names: Sequence[str], *, host: str, version: str, deadline: float
+    names: Sequence[str],
+    *,
+    host: str,
+    version: str,
+    deadline: float,
+    core_files: Sequence[str] | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Find the records of data assets, with as few queries as they need: one, as a rule.
 
@@ -57,6 +62,8 @@ def find_records(
         Of the database's API.
     deadline
         When to give up, on the monotonic clock, in seconds.
+    core_files
+        Those that are wanted, by the names of their fields; None: whole records.
 
     Returns
     -------
@@ -67,6 +74,7 @@ def find_records(
     from aind_data_access_api.document_db import MetadataDbClient  # noqa: PLC0415 - slow
 
     wanted = set(names)
+    fields = None if core_files is None else (*_ABOUT, *_ABOUT_CHANGES, *core_files)
     found: list[dict[str, Any]] = []
 
     def ask(group: Sequence[str], fields: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -83,7 +91,7 @@ def find_records(
             client = MetadataDbClient(host=host, version=version, session=session)
             missing = list(names)
             while missing:
-                new = _in_parts(ask, missing)
+                new = _in_parts(ask, missing, fields)
                 found += new
                 # A gateway may pass on fewer records than there are, without a word.
                 there = {record["name"] for record in new}
@@ -98,21 +106,25 @@ def _name(record: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _in_parts(ask: Ask, names: Sequence[str]) -> list[dict[str, Any]]:
+def _in_parts(ask: Ask, names: Sequence[str], fields: Sequence[str] | None) -> list[dict[str, Any]]:
     """Ask for all at once, or for halves as long as the answer is too large."""
     try:
-        return ask(names, None)
+        return ask(names, fields)
     except _TooLargeError:
         if len(names) == 1:
-            return _file_by_file(ask, names)
+            return _file_by_file(ask, names, fields)
     middle = len(names) // 2
-    return [*_in_parts(ask, names[:middle]), *_in_parts(ask, names[middle:])]
+    return [*_in_parts(ask, names[:middle], fields), *_in_parts(ask, names[middle:], fields)]
 
 
-def _file_by_file(ask: Ask, names: Sequence[str]) -> list[dict[str, Any]]:
+def _file_by_file(
+    ask: Ask, names: Sequence[str], fields: Sequence[str] | None
+) -> list[dict[str, Any]]:
     """Put records together whose core files only pass the gateway one by one."""
     records: dict[str, dict[str, Any]] = {}
     for core_file in (*CORE_FILES, *LEGACY_FILES):
+        if fields is not None and core_file not in fields:
+            continue
         try:
             parts = ask(names, (*_ABOUT, *_ABOUT_CHANGES, core_file))
         except _TooLargeError:

@@ -23,7 +23,7 @@ from asset_provenance.records import InputRef
 from asset_provenance.redaction import redact_text
 from asset_provenance.settings import Settings
 
-__all__ = ["Catalog", "find_database"]
+__all__ = ["Catalog", "chosen_record", "find_database"]
 
 _HOST = "api.allenneuraldynamics.org"
 _VERSIONS = ("v2", "v1")
@@ -99,7 +99,7 @@ class Catalog:
             self._take(self._waiting.pop(0))
         found = self._records.get(ref.name or "", [])
         if len(found) > 1:
-            self._records[ref.name or ""] = found = [_chosen(found, ref)]
+            self._records[ref.name or ""] = found = [chosen_record(found, ref)]
         return found[0] if found else None
 
     def failure(self, ref: InputRef) -> str | None:
@@ -174,8 +174,11 @@ class _Lookup:
         self._answer.close()
 
 
-def _chosen(records: list[Record], ref: InputRef) -> Record:
-    """Choose among records of one name, and say so."""
+def chosen_record(records: list[Record], ref: InputRef) -> Record:
+    """Choose among records of one name, and say so.
+
+    That at the asset's URL, where one is known, else the newest.
+    """
     here = [record for record in records if ref.url and _place(record) == ref.url.rstrip("/")]
     newest = max(here or records, key=_last_change)
     _log.warning(
