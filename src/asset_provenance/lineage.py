@@ -1,11 +1,13 @@
-"""Names and dependencies of processes; pure functions over records and graphs.
+"""Names and dependencies of processes, and cycles; pure functions over records and graphs.
 
 A graph is the schema's form: each process with the processes that it depends on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from asset_provenance.records import ProcessRecord, ProcessStatus, writer_of
@@ -15,6 +17,8 @@ __all__ = [
     "by_path",
     "clean_graph",
     "common_path",
+    "components",
+    "cycles",
     "dependencies",
     "latest_uses",
     "unique_names",
@@ -250,3 +254,71 @@ def common_path(paths: Sequence[str]) -> str | None:
             break
         shared.append(level[0])
     return "/".join(shared) or None
+
+
+def components(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Give the strongly connected components, each after all that it leads to (Tarjan)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    waiting: dict[str, None] = {}
+    found: list[list[str]] = []
+    for start in graph:
+        if start in order:
+            continue
+        path = [(start, iter(graph[start]))]
+        order[start] = low[start] = len(order)
+        waiting[start] = None
+        while path:
+            node, targets = path[-1]
+            target = next(targets, None)
+            if target is None:
+                path.pop()
+                if path:
+                    above = path[-1][0]
+                    low[above] = min(low[above], low[node])
+                if low[node] == order[node]:
+                    component: list[str] = []
+                    while not component or component[-1] != node:
+                        component.append(waiting.popitem()[0])
+                    found.append(component[::-1])
+            elif target not in order:
+                order[target] = low[target] = len(order)
+                waiting[target] = None
+                path.append((target, iter(graph[target])))
+            elif target in waiting:
+                low[node] = min(low[node], order[target])
+    return found
+
+
+def cycles(graph: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Give cycles until each edge that lies on one is in one of them; the shortest for each.
+
+    Each begins and ends with the same node.
+    """
+    for component in reversed(components(graph)):
+        members = set(component)
+        told: set[tuple[str, str]] = set()
+        for node in component:
+            for target in graph[node]:
+                if target in members and (node, target) not in told:
+                    cycle = [node, *_way(graph, target, node, members)]
+                    told.update(pairwise(cycle))
+                    yield cycle
+
+
+def _way(graph: Mapping[str, Sequence[str]], start: str, end: str, within: set[str]) -> list[str]:
+    """Give the shortest way from one node to another."""
+    came_from: dict[str, str | None] = {start: None}
+    queue = deque([start])
+    while queue and end not in came_from:
+        node = queue.popleft()
+        for target in graph[node]:
+            if target in within and target not in came_from:
+                came_from[target] = node
+                queue.append(target)
+    way: list[str] = []
+    step: str | None = end
+    while step is not None:
+        way.append(step)
+        step = came_from[step]
+    return way[::-1]

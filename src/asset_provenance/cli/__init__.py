@@ -19,6 +19,7 @@ from asset_provenance.cli import (
     enrich,
     export,
     external,
+    lineage,
     merge,
     publish,
     recover,
@@ -50,6 +51,7 @@ app.command("enrich")(enrich.enrich)
 app.command("merge")(merge.merge)
 app.command("publish")(publish.publish)
 app.command("export")(export.export)
+app.command("lineage")(lineage.lineage)
 
 
 def _show_version(wanted: bool) -> None:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asset_provenance import children
+from asset_provenance.assetrefs import recordable
 from asset_provenance.records import InputRef
 from asset_provenance.redaction import redact_text
 from asset_provenance.settings import Settings
@@ -186,7 +187,7 @@ def chosen_record(records: list[Record], ref: InputRef) -> Record:
         len(records),
         ref.name,
         f"one at {ref.url}" if here else "newest",
-        newest.get("_id"),
+        recordable(str(newest.get("_id"))),
     )
     return newest
 
