@@ -23,6 +23,7 @@ from asset_provenance.cli import (
     merge,
     publish,
     recover,
+    report,
     resolve,
     show,
 )
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command("show")(show.show)
 app.command("diff")(diff.diff)
+app.command("report")(report.report)
 app.command("check")(check.check)
 app.command("recover")(recover.recover)
 app.command("external")(external.external)
