@@ -2,6 +2,9 @@
 
 ``show``: the time that processors work for the command, as a ratio to a program that only imports
 what the command needs. Both are programs of their own, run in turn.
+
+``report``: how its time grows with the number of processes, without that of imports: what a process
+costs in an asset of 200, as a ratio to one of 50.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from asset_provenance import DerivedAsset, current_process, track_process
 RUNS = 15
 STEPS = 5
 MOST_FOR_SHOW = 1.5
+SIZES = (25, 50, 100, 200)
+MOST_FOR_GROWTH = 1.5
 # typer imports what it parses with when it parses; newer ones pydantic, too.
 NEEDED_BY_SHOW = """
 import contextlib
@@ -27,6 +32,20 @@ with contextlib.suppress(ImportError):
 import asset_provenance.cli
 import asset_provenance.reading
 import asset_provenance.report.terminal
+"""
+
+MAKE_PAGES = """
+import sys, time
+from pathlib import Path
+from asset_provenance.reporting import make_page
+make_page(Path(sys.argv[1]))
+for folder in sys.argv[1:]:
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        page = make_page(Path(folder))
+        times.append(time.process_time() - start)
+    print(min(times), len(page))
 """
 
 
@@ -41,6 +60,7 @@ def make_asset(folder: Path, steps: int) -> None:
         current_process().add_results(rows=1)
 
     os.environ["ASSET_PROVENANCE_OFFLINE"] = "true"
+    os.environ["ASSET_PROVENANCE_MAX_REPEATS"] = "1000"
     os.environ["ASSET_PROVENANCE_CODE_URL"] = "https://example.org/benchmark"
     facts = {
         "project_name": "Benchmark",
@@ -78,12 +98,35 @@ def measure_show(place: Path) -> float:
     return whole / needed
 
 
+def measure_report(place: Path) -> float:
+    """Print how the cost of ``report`` grows, and give it as a ratio to a line."""
+    folders = [place / f"of-{size}" for size in SIZES]
+    for folder, size in zip(folders, SIZES, strict=True):
+        make_asset(folder, size)
+    command = [sys.executable, "-c", MAKE_PAGES, *folders]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    print("report of an asset                    CPU ms        KB")
+    costs = {}
+    for size, line in zip(SIZES, answer.stdout.splitlines(), strict=True):
+        seconds, characters = map(float, line.split())
+        costs[size] = seconds / size
+        print(
+            f"  of {size:3} processes                {1000 * seconds:8.0f}{characters / 1000:10.0f}"
+        )
+    growth = costs[200] / costs[50]
+    print(f"  a process of 200 to one of 50     {growth:8.2f}   (at most {MOST_FOR_GROWTH})")
+    return growth
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         ratio = measure_show(Path(place))
+        growth = measure_report(Path(place))
         # Here goes what other commands cost: their growth with the number of processes.
     if ratio > MOST_FOR_SHOW:
         sys.exit(f"show costs more than {MOST_FOR_SHOW} times the import of what it needs")
+    if growth > MOST_FOR_GROWTH:
+        sys.exit("report grows faster than the number of processes")
 
 
 if __name__ == "__main__":

@@ -159,27 +159,37 @@ def _across(
     """Place each layer's members in their order, as near to their neighbours as they have room."""
     across = [0.0] * len(width)
     above, below = _neighbours(len(width), links)
+    # Lines give way to boxes, and boxes that nothing follows to those in the middle of a chain.
+    weight = [1.0 if below[index] else 0.01 for index in range(count)]
+    weight += [0.0001] * (len(width) - count)
     for row in rows:
-        _place(row, [0.0] * len(row), width, across)
+        _place(row, [0.0] * len(row), width, weight, across)
     for sweep in range(2 * _SWEEPS):
         near = (above, below)[sweep % 2]
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            wanted = [_wanted(index, near[index], across, count) for index in row]
-            _place(row, wanted, width, across)
+            wanted = [_wanted(index, near[index], across, weight, count) for index in row]
+            _place(row, wanted, width, weight, across)
     return across
 
 
-def _wanted(index: int, near: Sequence[int], across: Sequence[float], count: int) -> float:
+def _wanted(
+    index: int, near: Sequence[int], across: Sequence[float], weight: Sequence[float], count: int
+) -> float:
     # Boxes go by boxes and lines by lines, so that neither is drawn aside by the other; and by the
     # first of many, so that what they all come from is not far off in a wide graph.
     alike = [other for other in near if (other < count) == (index < count)] or near
     if not alike:
         return across[index]
-    return fmean(sorted(across[other] for other in alike)[:_FIRST])
+    first = sorted(alike, key=across.__getitem__)[:_FIRST]
+    return fmean([across[other] for other in first], [weight[other] for other in first])
 
 
 def _place(
-    row: Sequence[int], wanted: Sequence[float], width: Sequence[float], across: list[float]
+    row: Sequence[int],
+    wanted: Sequence[float],
+    width: Sequence[float],
+    weight: Sequence[float],
+    across: list[float],
 ) -> None:
     """Find the places nearest to those wanted, in this order and apart from each other."""
     offsets, at = [], 0.0
@@ -187,15 +197,15 @@ def _place(
         offsets.append(at + width[index] / 2)
         at += width[index] * 1.12 + 0.02
     # Neighbours that want to be at one place are moved together: least squares, in one pass.
-    blocks: list[tuple[float, int]] = []
-    for want, offset in zip(wanted, offsets, strict=True):
-        mean, size = want - offset, 1
+    blocks: list[tuple[float, float, int]] = []
+    for index, want, offset in zip(row, wanted, offsets, strict=True):
+        mean, heavy, size = want - offset, weight[index], 1
         while blocks and blocks[-1][0] > mean:
-            other, others = blocks.pop()
-            mean = (mean * size + other * others) / (size + others)
-            size += others
-        blocks.append((mean, size))
-    spread = [mean for mean, size in blocks for _ in range(size)]
+            other, others, count = blocks.pop()
+            mean = (mean * heavy + other * others) / (heavy + others)
+            heavy, size = heavy + others, size + count
+        blocks.append((mean, heavy, size))
+    spread = [mean for mean, _, size in blocks for _ in range(size)]
     for index, mean, offset in zip(row, spread, offsets, strict=True):
         across[index] = mean + offset
 
