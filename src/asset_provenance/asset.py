@@ -16,7 +16,7 @@ from asset_provenance.decorating import open_at_each_call
 from asset_provenance.errors import UsageError
 from asset_provenance.options import InputLike, check_process_type, is_method
 from asset_provenance.recorder import context
-from asset_provenance.records import ProcessRecord
+from asset_provenance.records import ProcessRecord, ProcessRecords
 from asset_provenance.tracking import calling_file
 
 if TYPE_CHECKING:
@@ -203,7 +203,25 @@ class DerivedAsset:
     @property
     def records(self) -> tuple[ProcessRecord, ...]:
         """The processes that have ended, in the order of their start."""
-        return () if self._run is None else self._run.recorder.records
+        return ProcessRecords(() if self._run is None else self._run.recorder.records)
+
+    def _repr_html_(self) -> str:
+        """Show in Jupyter what is recorded so far, and what was written once it has ended."""
+        from asset_provenance.report import notebook  # noqa: PLC0415 - Jupyter asks for it
+
+        run, label = self._run, self._request["process_name"]
+        if run is None:
+            return notebook.asset_html(label, "not started", None, ())
+        name, folder = run.name or label, run.output_dir
+        if run.is_written:
+            written = notebook.written_html(folder, run.name)
+            return written or notebook.asset_html(name, "written", folder, self.records)
+        state = (
+            "is being recorded"
+            if run.is_open
+            else f"ended without metadata; see asset-provenance recover {folder}"
+        )
+        return notebook.asset_html(name, state, folder, self.records)
 
     def __enter__(self) -> Self:
         """Check the facts and start recording."""

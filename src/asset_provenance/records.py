@@ -20,6 +20,7 @@ __all__ = [
     "InputRef",
     "JsonValue",
     "ProcessRecord",
+    "ProcessRecords",
     "ProcessStatus",
     "ResourceRecord",
     "asset_from_json",
@@ -231,6 +232,24 @@ class ProcessRecord:
     follows: tuple[str, ...] = ()
     resources: ResourceRecord | None = None
     calls: Mapping[str, JsonValue] | None = field(default=None, hash=False)
+
+    def _repr_html_(self) -> str:
+        """Show it in Jupyter."""
+        from asset_provenance.report.notebook import record_html  # noqa: PLC0415 - Jupyter asks
+
+        return record_html(self)
+
+
+class ProcessRecords(tuple[ProcessRecord, ...]):
+    """Records in the order of their start: a tuple that Jupyter shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Show them in Jupyter."""
+        from asset_provenance.report.notebook import records_html  # noqa: PLC0415 - Jupyter asks
+
+        return records_html(self)
 
 
 @dataclass(frozen=True, slots=True)

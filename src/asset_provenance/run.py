@@ -99,7 +99,7 @@ class Run:
         self._function = function
         self._late_inputs: list[ResolvedInput] = []
         self._given_processes: list[dict[str, Any]] = []
-        self.is_open = True
+        self.is_open, self.is_written = True, False
         # Git looks at every file of the work tree: while it does, the schema is imported.
         ahead = ask_ahead(file, function)
         try:
@@ -391,6 +391,7 @@ class Run:
         else:
             self._trees.end()
             self.journal.remove()
+            self.is_written = True
             _log.info("wrote the metadata of %s to %s", self.name, self.output_dir)
 
     def _tree_answers(self, block: ProcessRecord) -> dict[str, TreeAnswer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -182,3 +183,42 @@ def recovered(folder: Path) -> dict[str, Any]:
     )
     assert ended.returncode == 0, ended.stderr
     return processes(folder)
+
+
+def test_an_asset_and_its_records_are_shown_as_summaries(kernel: str) -> None:
+    cells = [
+        START,
+        "from asset_provenance import current_process\n"
+        "@track_process\ndef align(note):\n    current_process().add_results(shift=3)\n"
+        "align('<script>alert(1)</script>')",
+        "asset",
+        "asset.records",
+        "asset.records[0]",
+        "asset.finish()",
+        "asset",
+    ]
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = nbclient.NotebookClient(
+        made, kernel_name=kernel, timeout=120, resources={"metadata": {"path": os.getcwd()}}
+    )
+    client.execute()
+    shown = [
+        output["data"]["text/html"]
+        for cell in made.cells
+        for output in cell.outputs
+        if output.output_type == "execute_result"
+    ]
+    so_far, records, record, written = shown
+    assert "is being recorded" in so_far
+    for table in (so_far, records, written):
+        assert re.search(r'<th scope="row">align</th><td>.*?completed', table, re.DOTALL)
+        assert "shift=3" in table
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in record
+    assert "asset-provenance report" in written
+    name = json.loads(Path("results/data_description.json").read_bytes())["name"]
+    assert f"<strong>{name}</strong>" in written
+    for html in shown:
+        assert "<script" not in html
+        style = html.partition("<style>")[2].partition("</style>")[0]
+        selectors = [rule.partition("{")[0].strip() for rule in style.strip().splitlines()]
+        assert all(one.startswith(".asset-provenance") for one in selectors)

@@ -117,11 +117,17 @@ def environment() -> Environment:
         "moment": _moment,
         "size": words.size,
         "link": texts.link,
+        "curves": curves,
         "folding": values.of_text,
         "values": values.mapping,
     }
     made.globals |= {"commit_link": texts.commit_link, "script_link": texts.script_link}
-    made.globals |= {"counted": words.counted, "reason": words.reason}
+    made.globals |= {
+        "code_in_short": words.code_in_short,
+        "counted": words.counted,
+        "reason": words.reason,
+        "short": words.values_in_short,
+    }
     return made
 
 
