@@ -6,7 +6,6 @@ import os
 import re
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.reading import read_view
@@ -96,8 +95,7 @@ def _refuse_others(output: Path) -> None:
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file in it: --output {output}/page.html")
     try:
-        with output.open("rb") as file:
-            is_ours = output.is_file() and _OURS in file.read(_HEAD)
+        is_ours = output.is_file() and _OURS in _beginning(output)
     except OSError as error:
         raise StorageError(f"{output} cannot be read: {error.strerror or error}") from error
     if not is_ours:
@@ -107,30 +105,21 @@ def _refuse_others(output: Path) -> None:
         )
 
 
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
+
+
 def _write(output: Path, text: str) -> None:
-    with NamedTemporaryFile(
-        "w",
-        encoding="utf-8",
-        newline="\n",
-        dir=output.absolute().parent,
-        prefix=f".{output.name[:50]}.",
-        delete=False,
-    ) as file:
-        try:
+    part = output.with_name(f".{output.name[:50]}.{os.urandom(4).hex()}.part")
+    try:
+        with part.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            Path(file.name).replace(output)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+        part.replace(output)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _as_file_name(name: str) -> str:
-    return re.sub(r"[^\w.\-]+", "_", name).strip("._")[:150] or "asset"
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("._")[:150] or "asset"

@@ -113,7 +113,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "duration": _duration,
-        "fitted": texts.fitted,
+        "fitted": lambda text, cells: texts.fitted(texts.shown(text), cells),
         "moment": _moment,
         "size": words.size,
         "link": texts.link,
