@@ -15,18 +15,22 @@ __all__ = ["LONGEST", "commit_link", "fitted", "link", "script_link", "shown", "
 LONGEST = 20_000
 """Most characters of one text that a page shows."""
 
+_NAME = 200
 _KEPT = frozenset("\n\t\u200c\u200d")  # the last two join letters, and parts of an emoji
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _FORGE = re.compile(r"(github|gitlab)(?:\.[\w\-]+)+")
 
 
-@lru_cache(maxsize=8192)
 def shown(text: str) -> str:
     """Give a text as a page shows it.
 
     Secrets are taken out, and characters that are not seen, or that turn the direction of what
     follows, are written out.
     """
+    return _cached(text) if len(text) <= _NAME else _shown(text)
+
+
+def _shown(text: str) -> str:
     # Redacted before it is cut, so that no half of a secret is left.
     safe = redact_text(valid_text(text[: 4 * LONGEST]))
     if len(text) > LONGEST:
@@ -37,6 +41,10 @@ def shown(text: str) -> str:
     return "".join(
         c if c.isprintable() or c in _KEPT else c.encode("unicode_escape").decode() for c in safe
     )
+
+
+# Names come again and again on a page; long texts would only fill the memory of a notebook.
+_cached = lru_cache(maxsize=4096)(_shown)
 
 
 def link(url: str | None) -> str | None:
