@@ -145,6 +145,15 @@ class ProcessView:
     resources: ResourceView | None = None
 
     @property
+    def told_status(self) -> ProcessStatus | None:
+        """How it ended, where that is told.
+
+        Of processes that others recorded, no word of failure does not mean that all went well.
+        """
+        is_told = self.is_inherited is False or self.status is not ProcessStatus.COMPLETED
+        return self.status if is_told else None
+
+    @property
     def seconds(self) -> float | None:
         """How long it took; None where that is unknown."""
         if self.start is None or self.end is None:

@@ -78,6 +78,7 @@ def on_terminal(columns: int, *arguments: object) -> list[str]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": ""}
+    environment.pop("COLUMNS", None)  # which pytest's workers have
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stdin=theirs, stdout=theirs, env=environment
     ):

@@ -20,7 +20,6 @@ from asset_provenance.exporting.sharing import (
     own_path,
     people_in,
     plain_value,
-    told_status,
 )
 from asset_provenance.records import InputRef, ProcessStatus, valid_text
 from asset_provenance.redaction import redact_text
@@ -165,7 +164,7 @@ class _Writing:
         """Tell of one process, and of all that it used and made."""
         inputs = [*map(self._asset, process.inputs), *self._values("parameter", process)]
         results = [*self._outputs(process), *self._values("result", process)]
-        told = told_status(process)
+        told = process.told_status
         failed = told is not None and told is not ProcessStatus.COMPLETED
         status = None if told is None else "Failed" if failed else "Completed"
         action = self._add(

@@ -15,7 +15,6 @@ from asset_provenance.exporting.sharing import (
     names_in,
     people_in,
     plain_value,
-    told_status,
 )
 from asset_provenance.records import InputRef, ProcessStatus
 from asset_provenance.views import AssetView, CodeView, ProcessView, as_text
@@ -132,7 +131,7 @@ class _Writing:
     def add_process(self, process: ProcessView) -> None:
         """Tell what one process used and made, who and which code did it, what it follows."""
         identifier = self._process(process.name)
-        status = told_status(process)
+        status = process.told_status
         facts: list[tuple[Any, Any]] = [
             (self._label, process.name),
             (self._aind["process_type"], process.process_type),

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from asset_provenance.lineage import unique_names
-from asset_provenance.records import InputRef, ProcessStatus, valid_text
+from asset_provenance.records import InputRef, valid_text
 from asset_provenance.redaction import redact_json, redact_text
 from asset_provenance.views import AssetView, CodeView, ProcessView, as_texts
 
@@ -25,7 +25,6 @@ __all__ = [
     "own_path",
     "people_in",
     "plain_value",
-    "told_status",
 ]
 
 _T = TypeVar("_T")
@@ -79,15 +78,6 @@ def own_path(path: str | None) -> str | None:
         return None
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return None if ".." in parts or not parts else "/".join(parts)
-
-
-def told_status(process: ProcessView) -> ProcessStatus | None:
-    """Say how a process ended; None where nothing tells.
-
-    Of processes that others recorded, no word of failure does not mean that all went well.
-    """
-    is_ours = process.is_inherited is False
-    return process.status if is_ours or process.status is not ProcessStatus.COMPLETED else None
 
 
 def name_of(code: CodeView) -> str | None:

@@ -80,6 +80,7 @@ def _view(record: ProcessRecord) -> ProcessView:
         start=record.start_date_time,
         end=record.end_date_time,
         status=record.status,
+        is_inherited=False,
         code=_code(record.code),
         parameters=record.parameters or {},
         results=record.results or {},

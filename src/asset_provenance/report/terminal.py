@@ -73,9 +73,7 @@ def _cpus(process: ProcessView) -> str:
 
 
 def _ended(process: ProcessView) -> str:
-    # Of a process that somebody else recorded, nothing tells that it came to its end.
-    is_told = process.status is not ProcessStatus.COMPLETED or process.is_inherited is False
-    return process.status.value if is_told else ""
+    return "" if process.told_status is None else process.told_status.value
 
 
 _STARTED = _Column("started (UTC)", 19, _started)

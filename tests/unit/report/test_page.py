@@ -141,3 +141,14 @@ def test_an_asset_without_processes_or_facts_has_a_page() -> None:
     assert "No process is recorded" in text
     assert "1 run left its record" in text
     assert "a &lt;b&gt; is broken" in text
+
+
+def test_nothing_says_that_what_others_recorded_came_to_its_end() -> None:
+    mine = ran("mine", 0, 1, is_inherited=False)
+    theirs = ran("theirs", -10, 1, is_inherited=True)
+
+    text = page(AssetView(Path("asset"), processes=(theirs, mine)), [], "1.0")
+
+    assert text.count("✓") == 2  # in the timeline, and where all of it is told
+    assert mine.told_status == "completed"
+    assert theirs.told_status is None
