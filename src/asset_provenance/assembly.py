@@ -59,6 +59,11 @@ class AssembledSet:
     files: tuple[FileToWrite, ...]
     header: Mapping[str, Any] | None
 
+    @property
+    def count(self) -> int:
+        """How many files are written, the manifest of a whole set among them."""
+        return len(self.files) + (self.header is not None)
+
 
 def write(output_dir: Path, assembled: AssembledSet, run_folder: Path, *, overwrite: bool) -> None:
     """Write an assembled set, all its files at once.

@@ -177,14 +177,16 @@ class ExternalAsset:
             The ``data_description.json``.
         """
         _check_path("copy_from", copy_from)
-        with self._opened(copy_from):
+        with self._opened(copy_from, is_told=False):  # that is the caller's, who has the path
             pass
         return self.output_dir / _DESCRIPTION
 
     @contextmanager
-    def _opened(self, copy_from: str | os.PathLike[str] | None = None) -> Iterator[None]:
+    def _opened(
+        self, copy_from: str | os.PathLike[str] | None = None, *, is_told: bool = True
+    ) -> Iterator[None]:
         # Each call has its own: several may go on at once, in folders of their own.
-        opening = self._open(copy_from)
+        opening = self._open(copy_from, is_told=is_told)
         try:
             yield
         except BaseException as error:
@@ -192,25 +194,32 @@ class ExternalAsset:
             raise
         opening.close(None)
 
-    def _open(self, copy_from: str | os.PathLike[str] | None = None) -> ExternalRun:
-        folder, checksums = self._choices()
+    def _open(
+        self, copy_from: str | os.PathLike[str] | None = None, *, is_told: bool = True
+    ) -> ExternalRun:
+        folder, checksums, live = self._choices()
         source = None if copy_from is None else absolute(copy_from)
         # It brings the schema, the lock and all that, which a decorated library does not need.
         from asset_provenance.externalrun import ExternalRun  # noqa: PLC0415
 
-        return ExternalRun(self._facts, folder, source, checksums=checksums)
+        return ExternalRun(
+            self._facts, folder, source, checksums=checksums, live=live if is_told else False
+        )
 
-    def _choices(self) -> tuple[Path, bool]:
-        """Give the folder, and whether checksums are wanted; facts of the settings do not count."""
+    def _choices(self) -> tuple[Path, bool, bool | None]:
+        """Give the folder, and whether checksums and the end's telling are wanted.
+
+        Facts of the settings do not count.
+        """
         settings = load_settings({}, script_folder=script_folder())
         if settings.problems:
             raise PreflightError("the settings cannot be used; mend this first:", settings.problems)
         default = settings.text("output_dir") or default_folders().output_dir
         chosen = default if self._output_dir is None else self._output_dir
         wanted = self._checksums
-        return absolute(chosen), (
-            settings.flag("checksums", default=False) if wanted is None else wanted
-        )
+        if wanted is None:
+            wanted = settings.flag("checksums", default=False)
+        return absolute(chosen), wanted, settings.live
 
 
 def check_facts(given: Mapping[str, Any], way: Callable[[str, str], str]) -> ExternalFacts:

@@ -25,6 +25,7 @@ from asset_provenance.corefiles import (
 )
 from asset_provenance.errors import PreflightError, StorageError, UsageError
 from asset_provenance.folder import OutputFolder
+from asset_provenance.liveline import tell_written
 from asset_provenance.metadata import external, writer
 from asset_provenance.metadata.external import ExternalFacts
 from asset_provenance.metadata.manifest import EXTERNAL, find_obstacles
@@ -43,12 +44,19 @@ class ExternalRun:
     """A folder that is being filled, and described when it is closed."""
 
     def __init__(
-        self, facts: ExternalFacts, folder: Path, source: Path | None, *, checksums: bool
+        self,
+        facts: ExternalFacts,
+        folder: Path,
+        source: Path | None,
+        *,
+        checksums: bool,
+        live: bool | None,
     ) -> None:
         self.folder = folder
         self.is_open = True
         self._facts = facts
         self._checksums = checksums
+        self._live = live
         self._process_id = os.getpid()
         self._accessed = facts.accessed or datetime.now().astimezone().date()
         # A label of a derived asset has no colon: neither replaces what describes the other.
@@ -86,6 +94,7 @@ class ExternalRun:
             raise
         if is_complete:
             self._own.give_back()
+            tell_written(self._live, *self._written, self.folder)
         else:
             self._own.abandon()
 
@@ -143,6 +152,7 @@ class ExternalRun:
             }
             writer.write_set(self.folder, run, files, header=header)
         _log.info("wrote the description of %s to %s", described.name, self.folder)
+        self._written = described.name, len(files) + 1  # and the manifest
 
     def _listed(self) -> list[writer.FileToWrite]:
         if not self._checksums:

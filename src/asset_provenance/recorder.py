@@ -321,6 +321,16 @@ class Recorder:
             self._repeats[process._record.id] = repeat
         return repeat
 
+    def running(self) -> list[tuple[ActiveProcess, Repeat | None]]:
+        """Give the processes that are open here; with those that are alike calls, their count."""
+        # Without the lock: who looks on must not have to wait, nor let others wait.
+        repeats = self._repeats.copy()
+        return [
+            (process, repeats.get(process_id))
+            for process_id, process in self._open.copy().items()
+            if process._record.name  # what stands for another program's has none
+        ]
+
     def _repeated(self) -> list[ProcessRecord]:
         with self.lock:
             return [repeat.record() for repeat in self._repeats.values()]

@@ -120,6 +120,11 @@ class Repeat:
                 self._error = self._error or how.error
         self._tell()
 
+    @property
+    def count(self) -> int:
+        """How many calls have ended."""
+        return self._ended + sum(map(len, tuple(self._rows.values())))
+
     def rows(self, names: tuple[str, ...]) -> deque[Row] | None:
         """Give where rows of these parameters are put; None where there are too many forms."""
         if len(self._rows) >= _MOST_FORMS:

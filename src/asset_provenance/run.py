@@ -24,6 +24,7 @@ from asset_provenance.corefiles import MANIFEST
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
+from asset_provenance.liveline import LiveLine
 from asset_provenance.options import default_stage, several
 from asset_provenance.packagelist import finish_list
 from asset_provenance.process import STILL_RUNNING, Outcome, Start, describe, outcome
@@ -118,6 +119,7 @@ class Run:
         self.recorder.usage = self._sampler.slice
         self._token = self.recorder.open()
         observing.begin(self.recorder)
+        self._line = LiveLine(self.plan.settings.live, self.recorder, lambda: self._sampler.memory)
         signals.watch(self)
         unfinished.watch()
 
@@ -301,6 +303,7 @@ class Run:
             self.plan.close()
             self._trees.leave()
             self._folder.give_back()
+            self._line.end()
         if interrupted is not None and not is_raising:
             raise interrupted
 
@@ -393,6 +396,7 @@ class Run:
             self.journal.remove()
             self.is_written = True
             _log.info("wrote the metadata of %s to %s", self.name, self.output_dir)
+            self._line.wrote(assembled.name, assembled.count, self.output_dir)
 
     def _tree_answers(self, block: ProcessRecord) -> dict[str, TreeAnswer]:
         codes = [self.plan.main_code, *(one.code for one in (block, *self.recorder.records))]

@@ -72,6 +72,7 @@ _OPTIONS: dict[str, type] = {
     "save_patch": bool,
     "checksums": bool,
     "max_repeats": int,
+    "live": bool,
 }
 _LONGEST_TIME = 86_400
 """Seconds that an option may ask for: a day. Longer waits than some weeks, the system refuses."""
@@ -81,8 +82,7 @@ _WANTED = {
     int: "a whole number above 0",
     str: "a text",
 }
-_LATER_OPTIONS = ("live",)
-_NAMES = (*FACTS, *_OPTIONS, *_LATER_OPTIONS)
+_NAMES = (*FACTS, *_OPTIONS)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -149,6 +149,12 @@ class Settings:
         given = self._given.get(name)
         return default if given is None else bool(given.value)
 
+    @property
+    def live(self) -> bool | None:
+        """Whether somebody wants to see what goes on; None if nothing was said."""
+        given = self._given.get("live")
+        return None if given is None else bool(given.value)
+
 
 def load_settings(
     call: Mapping[str, Any],
@@ -195,11 +201,6 @@ def load_settings(
     for layer in layers:
         for name, value in layer.items():
             given.setdefault(name, value)
-    problems += [
-        f"{name} (from {given[name].source}) is not available in this version; leave it out"
-        for name in _LATER_OPTIONS
-        if name in given
-    ]
     return Settings(given, problems)
 
 

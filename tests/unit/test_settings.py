@@ -93,7 +93,7 @@ def test_faults_of_every_source_are_listed_not_raised(tmp_path: Path) -> None:
         environ={
             "ASSET_PROVENANCE_OFFLINE": "maybe",
             "ASSET_PROVENANCE_TAGS": "[1,",
-            "ASSET_PROVENANCE_LIVE": "true",
+            "ASSET_PROVENANCE_LIVE": "perhaps",
             "ASSET_PROVENANCE_SERVICE_TIMEOUT": "0",
             "ASSET_PROVENANCE_MAX_REPEATS": "0",
         },
@@ -105,7 +105,7 @@ def test_faults_of_every_source_are_listed_not_raised(tmp_path: Path) -> None:
     assert "'maybe' is neither true nor false" in text
     assert "ASSET_PROVENANCE_TAGS: not valid JSON" in text
     assert f"{user}: " in text
-    assert "live (from ASSET_PROVENANCE_LIVE) is not available" in text
+    assert "ASSET_PROVENANCE_LIVE: 'perhaps' is neither true nor false" in text
     assert "'0' is not a number of seconds above 0" in text
     assert "'0' is not a whole number above 0" in text
 

@@ -52,6 +52,8 @@ class Sampler:
         self._gpus: Gpus | None = None
         self._gpu: str | None = None
         self._gpu_is_whole = False
+        self.memory: int | None = None
+        """Bytes that the program and its children had when they were last looked at."""
         self._cpu_usage, self._ram_usage = Series(), Series()
         self._gpu_usage, self._gpu_memory = Series(), Series()
         self._pulses = (Pulse(self._look), Pulse(self._look_at_gpus))
@@ -135,6 +137,7 @@ class Sampler:
             if used is not None and now > self._last:
                 self._cpu_usage.add(self._last, now, 100 * used / (now - self._last))
             self._ram_usage.add(self._last, now, memory)
+            self.memory = memory
             self._last = now
         return self._pause(time.thread_time() - spent)
 
