@@ -59,8 +59,9 @@ class BottomRow:
             return None
         if not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
             return None
-        # One of our own: under the number of the stream may lie a file of the user's, later.
-        return cls(os.dup(stream.fileno()))
+        # Opened anew: under the number of the stream may lie a file of the user's, later; and
+        # what children inherit does not hold our lock.
+        return cls(os.open(os.ttyname(stream.fileno()), os.O_WRONLY | os.O_NOCTTY))
 
     def show(self, text: Callable[[int], bytes]) -> None:
         """Show a text; where it would be in somebody's way, do not.
@@ -79,7 +80,7 @@ class BottomRow:
         is_large = size.lines >= _FEWEST_ROWS and size.columns >= _FEWEST_COLUMNS
         if not (is_large and self._is_foreground()):
             self.release()
-        elif self._takes_more():
+        elif self._takes_more() and (self._size is not None or self._hold(True)):
             self._write(f"{self._arrangement(size)}{_SAVE}{_CLEAR_BOTTOM}", text(size.columns))
 
     def release(self) -> None:
@@ -88,6 +89,7 @@ class BottomRow:
             self._size = None
             self._write(_RELEASE)
             self._leave_guard()
+            self._hold(False)
 
     def close(self) -> None:
         """Release the row, and need the terminal no more."""
@@ -122,6 +124,22 @@ class BottomRow:
             return os.tcgetpgrp(self._descriptor) == os.getpgrp()
         except OSError:  # it is not the one that this program is controlled from
             return True
+
+    def _hold(self, wanted: bool) -> bool:
+        """Take the row or give it back; say whether it is nobody else's.
+
+        It may be a program's that has started this one.
+        """
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        how = fcntl.LOCK_EX | fcntl.LOCK_NB if wanted else fcntl.LOCK_UN
+        try:
+            fcntl.flock(self._descriptor, how)
+        except BlockingIOError:
+            return False
+        except OSError:  # this system locks no terminals
+            return True
+        return True
 
     def _takes_more(self) -> bool:
         """Say whether a write would return at once: not where output is stopped (Ctrl-S)."""

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("needs a terminal of POSIX", allow_module_level=True)
 
-from helpers.terminals import Terminal
+from helpers.terminals import GIVEN_BACK, Terminal
 
 HEAD = """
 import os, signal, subprocess, sys, time
@@ -51,7 +52,7 @@ def child(end):
 streams = sys.stdout, sys.stderr
 with DerivedAsset("tuning", **FACTS):
     print("begun")
-    work(1.2)
+    work(1.8)
     print("part of a line, ", end="", flush=True)
     work(0.8)
     print("and its end")
@@ -78,10 +79,10 @@ def test_all_that_others_write_is_whole_and_in_order_above_the_line(terminal: Te
     )
     lines = terminal.lines
     assert any(re.fullmatch(r"work \| 0:00:01 \| \d\.\d GB", line) for line in lines)
-    assert any(re.fullmatch(r"tuning \| 0:00:0[3-9] \| \d\.\d GB", line) for line in lines)
+    assert any(re.fullmatch(r"tuning \| 0:0\d:\d\d \| \d\.\d GB", line) for line in lines)
     assert terminal.is_clean
     # The children had the terminal, too, and left the row alone: it is given back once, at the end.
-    assert terminal.all.count("\x1b[r\x1b[999;1H") == 1
+    assert terminal.all.count(GIVEN_BACK) == 1
 
 
 def test_only_the_line_is_on_the_terminal_where_the_output_goes_to_a_file(
@@ -101,10 +102,25 @@ with DerivedAsset("tuning", **FACTS):
     assert any(line.startswith("work | ") for line in terminal.lines)
 
 
+def test_a_program_in_the_background_leaves_the_terminal_to_others(terminal: Terminal) -> None:
+    asset = HEAD + 'with DerivedAsset("tuning", **FACTS): work(0.7)'
+    starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asset!r}], "
+    program = terminal.start(f"{starts} process_group=0)", ASSET_PROVENANCE_LIVE="true")
+    assert program.wait(60) == 0
+    terminal.close()
+    assert CLOSING.fullmatch(terminal.all)
+
+
+ORPHAN = """
+    if os.fork() == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        time.sleep(60)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 ENDS = {
     "raise": ('raise ValueError("no")', 1),
     "exit": ("os._exit(3)", 3),
-    "kill": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+    "kill": (ORPHAN, -signal.SIGKILL),
     "term": ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
     "exec": ('os.execv("/bin/sh", ["sh", "-c", "sleep 0.5"])', 0),
     "ctrl-c": ("time.sleep(30)", -signal.SIGINT),
@@ -119,10 +135,13 @@ def test_the_terminal_is_as_it_was_however_the_program_ends(end: str, terminal: 
         ASSET_PROVENANCE_LIVE="true",
     )
     if end == "ctrl-c":
-        terminal.wait_for("tuning | 0:00:01")
+        terminal.wait_for("work | ")
         terminal.press(b"\x03\x03")
     assert program.wait(60) == status
-    terminal.close()  # by then nobody has it open any more
+    terminal.wait_for(GIVEN_BACK)
+    with suppress(ProcessLookupError):
+        os.killpg(program.pid, signal.SIGKILL)  # the orphan
+    terminal.close()
     assert terminal.lines
     assert terminal.is_clean
     assert "wrote" not in terminal.others

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from typing import TextIO
 
-__all__ = ["Terminal"]
+__all__ = ["GIVEN_BACK", "Terminal"]
 
-_RELEASED = "\x1b7\x1b[r\x1b[999;1H\x1b[2K\x1b8"
+GIVEN_BACK = "\x1b7\x1b[r\x1b[999;1H\x1b[2K\x1b8"
 """All rows scroll, and the last one is empty."""
 
 _SHOWN = re.compile(
@@ -67,8 +67,8 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until a text was shown, in our row or above it."""
-        end = time.monotonic() + 6
-        while text not in _STYLE.sub("", self.all):
+        end = time.monotonic() + 30
+        while text not in self.all and text not in _STYLE.sub("", self.all):
             assert time.monotonic() < end, self.all
             time.sleep(0.02)
 
@@ -95,13 +95,13 @@ class Terminal:
     @property
     def others(self) -> str:
         """What everybody else wrote."""
-        return _SHOWN.sub("", self.all).replace(_RELEASED, "")
+        return _SHOWN.sub("", self.all).replace(GIVEN_BACK, "")
 
     @property
     def is_clean(self) -> bool:
         """Whether the last that was done to our row was to give it back."""
         drawn = [shown.end() for shown in _SHOWN.finditer(self.all)]
-        return not drawn or self.all.rfind(_RELEASED) >= drawn[-1]
+        return not drawn or self.all.rfind(GIVEN_BACK) >= drawn[-1]
 
     def _read(self) -> None:
         while True:
