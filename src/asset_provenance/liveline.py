@@ -64,7 +64,7 @@ class LiveLine:
         self._wanted = wanted
         self._recorder = recorder
         self._memory = memory
-        self._written: tuple[str, int, Path] | None = None
+        self._written: tuple[str, int, Path, bool] | None = None
         if wanted:
             try:
                 with unobserved():  # the terminal and what draws on it are not the user's files
@@ -72,9 +72,9 @@ class LiveLine:
             except Exception:  # noqa: BLE001 - costs the line only
                 _log.debug("nothing can be shown while it runs", exc_info=True)
 
-    def wrote(self, name: str, files: int, folder: Path) -> None:
+    def wrote(self, name: str, files: int, folder: Path, *, is_stage: bool) -> None:
         """Take note of what was written, to be told at the end."""
-        self._written = name, files, folder
+        self._written = name, files, folder, is_stage
 
     def end(self) -> None:
         """Show nothing more, and tell what was written."""
@@ -111,10 +111,12 @@ class LiveLine:
 
 def _stop() -> None:
     pulse, row, _Shown.pulse, _Shown.row = _Shown.pulse, _Shown.row, None, None
-    if pulse is not None:
-        pulse.stop()
-    if row is not None:
-        row.close()
+    try:
+        if pulse is not None:
+            pulse.stop()
+    finally:
+        if row is not None:
+            row.close()
 
 
 def _beat(row: BottomRow, stream: TextIO) -> Callable[[], float | None]:
@@ -171,7 +173,9 @@ def _current(recorder: Recorder) -> tuple[str, float]:
     return what, process._monotonic
 
 
-def tell_written(wanted: bool | None, name: str, files: int, folder: Path) -> None:
+def tell_written(
+    wanted: bool | None, name: str, files: int, folder: Path, is_stage: bool = False
+) -> None:
     """Tell on the standard error what was written where, and how to look at it.
 
     Parameters
@@ -180,6 +184,8 @@ def tell_written(wanted: bool | None, name: str, files: int, folder: Path) -> No
         Whether it was asked for; None tells it on terminals only.
     name, files, folder
         The asset, how many files were written, and where.
+    is_stage
+        Whether it is but a stage of a pipeline.
     """
     stream = sys.stderr
     with suppress(Exception):  # closed, or any object that the user has put there
@@ -187,8 +193,12 @@ def tell_written(wanted: bool | None, name: str, files: int, folder: Path) -> No
             return
         place = _short(folder)
         said = f"wrote {files} file{'' if files == 1 else 's'} of {name} to {place}"
-        said += f"; see them with: asset-provenance show {shlex.quote(place)}"
-        print(printable(redacted(said)), file=stream)
+        then = (
+            "the last stage takes them in, or: asset-provenance merge {} ... --output DIR"
+            if is_stage
+            else "see them with: asset-provenance show {}"
+        ).format(shlex.quote(place))
+        print(printable(redacted(f"{said}; {then}")), file=stream)
 
 
 def _short(folder: Path) -> str:

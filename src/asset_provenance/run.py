@@ -396,7 +396,8 @@ class Run:
             self.journal.remove()
             self.is_written = True
             _log.info("wrote the metadata of %s to %s", self.name, self.output_dir)
-            self._line.wrote(assembled.name, assembled.count, self.output_dir)
+            is_stage = self._request.is_fragment
+            self._line.wrote(assembled.name, assembled.count, self.output_dir, is_stage=is_stage)
 
     def _tree_answers(self, block: ProcessRecord) -> dict[str, TreeAnswer]:
         codes = [self.plan.main_code, *(one.code for one in (block, *self.recorder.records))]

@@ -89,6 +89,16 @@ def test_a_folder_is_given_as_one_would_type_it(
     assert shown == ["'my results'", f"{os.getcwd()}/-x", rf"'{tmp_path}/else where\n'"]
 
 
+def test_of_a_stage_the_end_tells_how_it_is_taken_in(terminal: Terminal) -> None:
+    with terminal.as_stderr(), DerivedAsset("t", fragment=True, inputs=(), experimenters="A B"):
+        pass
+    wrote, then = terminal.all.split("; ")
+    assert re.fullmatch(r"wrote 2 files of t_[\w-]+ to results", wrote)
+    assert then == (
+        "the last stage takes them in, or: asset-provenance merge results ... --output DIR\n"
+    )
+
+
 @pytest.mark.usefixtures("live")
 def test_what_could_not_be_written_is_not_said_to_be(
     terminal: Terminal, caplog: pytest.LogCaptureFixture
