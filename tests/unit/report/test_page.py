@@ -149,6 +149,8 @@ def test_nothing_says_that_what_others_recorded_came_to_its_end() -> None:
 
     text = page(AssetView(Path("asset"), processes=(theirs, mine)), [], "1.0")
 
-    assert text.count('class="status completed"') == 2  # in the timeline, and where all of it is told
+    assert (
+        text.count('class="status completed"') == 2
+    )  # in the timeline, and where all of it is told
     assert mine.told_status == "completed"
     assert theirs.told_status is None
