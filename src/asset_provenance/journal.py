@@ -37,6 +37,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -451,6 +452,9 @@ class _Syncer(threading.Thread):
         self.is_pending = True
 
     def run(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # A signal that the user's threads block and wait for must not end up here.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         is_hurried = self._wake.wait(_SYNC_DELAY)
         # Lines that come after this belong to the next one.
         self.is_pending = False
