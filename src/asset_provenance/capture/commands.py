@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-__all__ = ["Named", "named_by"]
+__all__ = ["Named", "candidates", "named_by"]
 
 _MOST_TEXT = 100_000
 _MOST_WORDS = 5_000
@@ -23,6 +23,7 @@ _MOST_MATCHES = 1_000
 _DEEPEST = 4
 
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh"))
+_WITH_VALUE = re.compile(r"[-+]\w*[oO]|--rcfile|--init-file")
 _OPERATORS = ("&>>", "&&", "||", ";;", "<<<", "<<-", "<<", ">>", ">|", ">&", "<&", "<>", "&>")
 _MAGIC = re.compile(r"[*?\[]")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
@@ -39,10 +40,17 @@ class Named:
         Files and folders, each once, in their order.
     replaced
         Those among them that the shell writes anew before the command starts.
+    commands
+        The words of each command, what is redirected into it among them, and the folder that it
+        runs in; in the order in which they stand, those of a shell's line before the shell.
+    sets_path
+        Whether a line sets where programs are searched.
     """
 
     paths: dict[str, None] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
+    commands: list[tuple[list[str], str]] = field(default_factory=list)
+    sets_path: bool = False
 
     def add(self, word: str, cwd: str) -> str | None:
         """Add a path, as the command would understand it."""
@@ -87,23 +95,38 @@ def named_by(
 
 
 def _read_words(
-    words: list[str], cwd: str, values: Mapping[str, str], named: Named, depth: int
+    words: list[str],
+    cwd: str,
+    values: Mapping[str, str],
+    named: Named,
+    depth: int,
+    redirected: Sequence[str] = (),
 ) -> None:
     """Take the words of one command, its own name first."""
-    if words and os.path.basename(words[0]) in _SHELLS and depth < _DEEPEST:  # noqa: PTH119
-        for place, word in enumerate(words[1:-1], 1):
+    # Not only the first word: a shell may be started by another program (env, nice, timeout).
+    shell = next((at for at, word in enumerate(words) if _is_shell(word)), None)
+    if shell is not None and depth < _DEEPEST:
+        for place, word in enumerate(words[shell + 1 : -1], shell + 1):
             if word.startswith("-") and not word.startswith("--") and word.endswith("c"):
                 _Line(words[place + 1], cwd, dict(values), named, depth + 1).read()
                 words = words[:place] + words[place + 2 :]
                 break
+            if word[:1] not in {"-", "+"} and not _WITH_VALUE.fullmatch(words[place - 1]):
+                break  # a script, whose arguments are its own
+    if words:
+        named.commands.append(([*words, *redirected], cwd))
     for place, word in enumerate(words):
         if place == 0 and "/" not in word:
             continue  # a program found by its name
-        for candidate in _candidates(word):
+        for candidate in candidates(word):
             named.add(candidate, cwd)
 
 
-def _candidates(word: str) -> Iterator[str]:
+def _is_shell(word: str) -> bool:
+    return os.path.basename(word) in _SHELLS  # noqa: PTH119
+
+
+def candidates(word: str) -> Iterator[str]:
     """Give what in a word may be a path: all of it, or the value of an option."""
     if not word.startswith("-"):
         yield word
@@ -139,6 +162,7 @@ class _Line:
         self._values = values
         self._named = named
         self._depth = depth
+        self._redirected: list[str] = []
         self._at = 0
 
     def read(self) -> None:
@@ -166,6 +190,7 @@ class _Line:
         while words and _ASSIGNMENT.match(words[0]):
             name, _, value = words.pop(0).partition("=")
             self._values[name] = value
+            self._named.sets_path = self._named.sets_path or name == "PATH"
             self._named.add(value, self._cwd)
         while words and words[0] in {"then", "do", "else", "{", "!", "time", "exec", "if", "while"}:
             words.pop(0)
@@ -173,7 +198,8 @@ class _Line:
             target = words[1] if len(words) > 1 else self._values.get("HOME", self._cwd)
             self._cwd = os.path.normpath(os.path.join(self._cwd, target))  # noqa: PTH118
             return
-        _read_words(words, self._cwd, self._values, self._named, self._depth)
+        redirected, self._redirected = self._redirected, []
+        _read_words(words, self._cwd, self._values, self._named, self._depth, redirected)
 
     def _redirect(self, operator: str, word: _Word) -> None:
         if operator.startswith("<<"):
@@ -182,6 +208,8 @@ class _Line:
             return
         for text in self._expanded(word):
             path = self._named.add(text, self._cwd)
+            if operator == "<":
+                self._redirected.append(text)
             if path is not None and operator in {">", ">|", ">&", "&>"}:
                 self._named.replaced.add(path)
 
