@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from asset_provenance.capture.binding import compile_binder
 from asset_provenance.decorating import open_at_each_call
 from asset_provenance.errors import UsageError
-from asset_provenance.options import InputLike, check_process_type, is_method
+from asset_provenance.options import InputLike, check_process_name, check_process_type, is_method
 from asset_provenance.recorder import context
 from asset_provenance.records import ProcessRecord, ProcessRecords
 from asset_provenance.tracking import calling_file
@@ -27,8 +26,6 @@ __all__ = ["DerivedAsset"]
 P = ParamSpec("P")
 R = TypeVar("R")
 Arguments = Mapping[str, Any]
-
-_PROCESS_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 
 
 class DerivedAsset:
@@ -152,7 +149,7 @@ class DerivedAsset:
     ) -> None:
         _check_choice("inherit", inherit, ("auto", "docdb", "files", "none"))
         _check_choice("on_failure", on_failure, ("journal", "write"))
-        _check_process_name(process_name)
+        check_process_name(process_name)
         self._run: Run | None = None
         self._runs: list[Run] = []
         self._request: dict[str, Any] = {
@@ -396,13 +393,3 @@ def _bound(
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"{option} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-
-
-def _check_process_name(name: object) -> None:
-    if isinstance(name, str) and _PROCESS_NAME.fullmatch(name):
-        return
-    if callable(name):
-        raise UsageError('DerivedAsset needs a label to decorate with: @DerivedAsset("my-label")')
-    cleaned = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") if isinstance(name, str) else ""
-    hint = f", for instance {cleaned!r}" if cleaned else ""
-    raise UsageError(f"process_name {name!r} may hold letters, digits and hyphens only{hint}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,12 @@ __all__ = [
     "PathLike",
     "check_argument_names",
     "check_callable",
+    "check_process_name",
     "check_process_type",
     "default_stage",
     "is_method",
     "make_options",
+    "process_name_from",
     "several",
 ]
 
@@ -34,6 +37,7 @@ Arguments = Mapping[str, Any]
 
 _ANALYSIS_TYPES = ("Analysis", "Other")
 _STAGES = ("Processing", "Analysis")
+_PROCESS_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 
 
 class _SchemaObject(Protocol):
@@ -102,6 +106,28 @@ def make_options(
         code_inputs=() if given_code is None else given_code.inputs,
         notes=_check_notes(notes),
     )
+
+
+def check_process_name(name: object) -> None:
+    """Refuse a label that cannot stand in the name of an asset.
+
+    Raises
+    ------
+    UsageError
+        If it holds anything but letters, digits and hyphens; offers one that does not.
+    """
+    if isinstance(name, str) and _PROCESS_NAME.fullmatch(name):
+        return
+    if callable(name):
+        raise UsageError('DerivedAsset needs a label to decorate with: @DerivedAsset("my-label")')
+    cleaned = process_name_from(name) if isinstance(name, str) else ""
+    hint = f", for instance {cleaned!r}" if cleaned else ""
+    raise UsageError(f"process_name {name!r} may hold letters, digits and hyphens only{hint}")
+
+
+def process_name_from(text: str) -> str:
+    """Make a label of any text; empty where that has neither letters nor digits."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def check_process_type(value: object) -> str:

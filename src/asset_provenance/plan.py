@@ -178,12 +178,16 @@ class Plan:
         return description.asset_name(self.process_name, self.creation_time, inputs, self.base_name)
 
     def identifier(
-        self, settle_tree: Callable[[CodeRecord], CodeRecord], ahead: AskedAhead
+        self,
+        settle_tree: Callable[[CodeRecord], CodeRecord],
+        ahead: AskedAhead,
+        main: str | None = None,
     ) -> CodeIdentifier:
         """Give the finder of code for this run; see there for the parameters."""
         return CodeIdentifier(
             settle_tree=settle_tree,
             ahead=ahead,
+            main=main,
             without=(str(self.data_root), str(self.output_dir)),
             code_url=self.settings.text("code_url"),
             code_version=self.settings.text("code_version"),

@@ -35,6 +35,7 @@ from asset_provenance.settings import load_settings
 from asset_provenance.treeanswers import TreeAnswer, TreeAsker
 
 if TYPE_CHECKING:
+    from asset_provenance.capture.commandcode import CommandCode
     from asset_provenance.capture.gitahead import AskedAhead
     from asset_provenance.plan import Plan
 
@@ -80,6 +81,9 @@ class Run:
         The decorated function and its bound arguments; None and nothing for a block.
     file
         The file that holds a block.
+    command
+        The code of a command, where a program is recorded that is not this one: then this one
+        only starts it and waits for it.
 
     Raises
     ------
@@ -94,15 +98,17 @@ class Run:
         function: Callable[..., Any] | None = None,
         arguments: Arguments | None = None,
         file: str = "",
+        command: CommandCode | None = None,
     ) -> None:
         bound: Arguments = arguments or {}
         self._request = request
         self._function = function
+        self._command = command
         self._late_inputs: list[ResolvedInput] = []
         self._given_processes: list[dict[str, Any]] = []
         self.is_open, self.is_written = True, False
         # Git looks at every file of the work tree: while it does, the schema is imported.
-        ahead = ask_ahead(file, function)
+        ahead = ask_ahead(file, function, self._main)
         try:
             self._begin(bound, file, ahead)
         finally:
@@ -114,7 +120,7 @@ class Run:
         is_known = self.plan.inputs is not None or request.is_fragment
         self.name = self.plan.name(self.plan.inputs or ()) if is_known else None
         self.recorder = self._record(bound, file, ahead)
-        self._sampler = Sampler()
+        self._sampler = Sampler(only_children=self._command is not None)
         self._sampler.start()
         self.recorder.usage = self._sampler.slice
         self._token = self.recorder.open()
@@ -163,7 +169,7 @@ class Run:
         from asset_provenance.plan import Plan  # noqa: PLC0415 - as above
 
         request = self._request
-        settings = load_settings(request.facts, script_folder=script_folder())
+        settings = load_settings(request.facts, script_folder=self._script_folder())
         default = default_folders()
         chosen = self._given("output_dir", arguments)
         if chosen is not None and not isinstance(chosen, str | os.PathLike):
@@ -182,6 +188,16 @@ class Run:
             inherit="none" if request.is_fragment else request.inherit,
             fragment=os.urandom(4).hex() if request.is_fragment else None,
         )
+
+    @property
+    def _main(self) -> str | None:
+        return None if self._command is None else self._command.place
+
+    def _script_folder(self) -> Path | None:
+        if self._command is None:
+            return script_folder()
+        script = self._command.script
+        return None if script is None else Path(script).parent
 
     def _given(self, name: str, arguments: Arguments) -> Any:
         """Give what the user gave, or what a function of theirs makes of the bound arguments."""
@@ -215,13 +231,18 @@ class Run:
     def _record(self, arguments: Arguments, file: str, ahead: AskedAhead) -> Recorder:
         plan, request, function = self.plan, self._request, self._function
         self._trees = TreeAsker(self.journal.place, (plan.data_root, plan.output_dir))
-        identifier = plan.identifier(self._trees.begin, ahead)
-        plan.main_code = identifier.of_main()
+        command = self._command
+        identifier = plan.identifier(self._trees.begin, ahead, self._main)
+        if command is None:
+            plan.main_code = identifier.of_main()
+            code = identifier.of_function(function) if function else identifier.of_file(file)
+        else:
+            plan.main_code = code = command.identify(identifier)
         plan.surroundings = identifier.surroundings()
         self.journal.asset(_asset_record(plan))
         process_type = request.process_type or "Analysis"
         roots = str(plan.data_root), str(plan.output_dir)
-        return Recorder(
+        recorder = Recorder(
             output_dir=plan.output_dir,
             data_root=plan.data_root,
             resolver=plan.resolver,
@@ -232,11 +253,14 @@ class Run:
                 name=request.process_name,
                 process_type=process_type,
                 stage=default_stage(process_type),
-                code=identifier.of_function(function) if function else identifier.of_file(file),
+                code=code,
                 parameters=capture_parameters.safe_parameters(self.parameters, roots=roots) or None,
                 inputs=tuple(plan.resolver.find_paths(arguments)),
             ),
         )
+        if command is not None:
+            self.journal.imported = _nothing  # what this program imports is none of the command's
+        return recorder
 
     def add_inputs(self, refs: tuple[object, ...]) -> None:
         """Add primary inputs while the run goes on; warn where they change what is inherited."""
@@ -273,6 +297,23 @@ class Run:
         if self.recorder.process_id != os.getpid():
             return  # a forked child leaves its parent's block; the asset is the parent's to write
         self._end(outcome(error), STILL_RUNNING, is_raising=error is not None)
+
+    def end(self, how: Outcome) -> None:
+        """End the recording of a command, however that ended."""
+        self._end(how, STILL_RUNNING, is_raising=False)
+
+    def abandon(self) -> None:
+        """Leave no trace: the command could not be started."""
+        self.is_open = False
+        self._stop_observing()
+        self.recorder.close(STILL_RUNNING, STILL_RUNNING)
+        self._sampler.stop()
+        leave(self._token)
+        signals.forget(self)
+        self.plan.close()
+        self._trees.end()
+        self.journal.remove()
+        self._folder.abandon()
 
     def tell_signal(self, name: str) -> None:
         """Note that a signal has come, which a handler of the user's deals with."""
@@ -405,9 +446,20 @@ class Run:
         return self._trees.wait(folders, _TREE_TIME) if folders else {}
 
 
+def _nothing(is_hurried: Callable[[], bool]) -> None:
+    """Give nothing that this program has imported."""
+
+
 def _refuse_open_folder(output_dir: Path) -> None:
     for recorder in open_recorders:
         if os.path.realpath(recorder.output_dir) == os.path.realpath(output_dir):
+            if not recorder.is_begun_here:
+                raise UsageError(
+                    f"the run that this program was started by is open on {output_dir}, and "
+                    "records this program and its tracked calls; leave out either that run (such "
+                    "as asset-provenance run) or the DerivedAsset here, or give one of them "
+                    "another output folder"
+                )
             raise UsageError(
                 f"an asset is already open on the output folder {output_dir}; give each asset a "
                 'folder of its own: DerivedAsset(..., output_dir="...")'

@@ -94,6 +94,8 @@ class CodeIdentifier:
         id, or as it is when the id will be known later.
     ahead
         What git was asked before.
+    main
+        The script, or the folder, of the program that is recorded, where that is not this one.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class CodeIdentifier:
         without: Collection[str] = (),
         settle_tree: Callable[[CodeRecord], CodeRecord] = lambda record: record,
         ahead: AskedAhead | None = None,
+        main: str | None = None,
     ) -> None:
         self._code_url = clean_url(code_url) if code_url else None
         self._code_version = code_version or None
@@ -121,6 +124,7 @@ class CodeIdentifier:
         self._git = Git(save_patch=save_patch, timeout=timeout, without=self.options["without"])
         self._settle_tree = settle_tree
         self._ahead = ahead
+        self._main = main
         self._distributions = Distributions()
         self._trees: dict[str, WorkTree] = {}
         self._files: dict[str, CodeRecord] = {}
@@ -177,6 +181,28 @@ class CodeIdentifier:
                     record = self._files[path] = self._identify(path)
         return record
 
+    def of_installed(self, path: str) -> CodeRecord | None:
+        """Tell of the installed distribution that a file belongs to; None if it is of none."""
+        try:
+            owner = self._distributions.owner(path)
+            return None if owner is None else self._finish(self._of_distribution(*owner))
+        except Exception:  # a failing collector costs its own fact, never the run
+            _logger.debug("whose %s is was not found", printable(path), exc_info=True)
+            return None
+
+    def of_work_tree(self, folder: str) -> CodeRecord | None:
+        """Tell which work tree a folder is in; None where it is in none."""
+        try:
+            real = os.path.realpath(folder)
+            return None if is_library(real) or find_root(real) is None else self._of_folder(real)
+        except Exception:  # as above
+            _logger.debug("which code is in %s was not found", printable(folder), exc_info=True)
+            return None
+
+    def of_place(self, path: str) -> CodeRecord:
+        """Tell no more of code than where it is."""
+        return self._finish(_record(Path(os.sep, path).as_uri()))
+
     def of_main(self) -> CodeRecord | None:
         """Tell which code the main script or notebook belongs to; None where none is known."""
         path = _main_file()
@@ -193,10 +219,15 @@ class CodeIdentifier:
 
     @functools.cached_property
     def _surrounding(self) -> tuple[Capsule | None, Container | None]:
-        main = getattr(sys.modules.get("__main__"), "__file__", None)
-        folder = os.getcwd() if main is None else os.path.dirname(os.path.realpath(main))  # noqa: PTH109, PTH120
-        capsule = find_capsule(folder)
+        folder = self._main_folder()
+        capsule = find_capsule(os.getcwd() if folder is None else folder)  # noqa: PTH109
         return capsule, find_container(None if capsule is None else capsule.code)
+
+    def _main_folder(self) -> str | None:
+        if self._main is not None and os.path.isdir(self._main):  # noqa: PTH112 - never raises
+            return os.path.realpath(self._main)
+        main = self._main or getattr(sys.modules.get("__main__"), "__file__", None)
+        return os.path.dirname(os.path.realpath(main)) if isinstance(main, str) else None  # noqa: PTH120
 
     def _image(self) -> Mapping[str, JsonValue] | None:
         try:
@@ -253,7 +284,7 @@ class CodeIdentifier:
         is_installed = is_library(folder)
         root = None if is_installed else find_root(folder)
         if root is None:
-            top = None if is_installed else code_folder(folder)
+            top = None if is_installed else code_folder(folder, self._main_folder())
             record = _record(
                 Path(top or folder).as_uri(),
                 None if path is None else PurePath(os.path.relpath(path, top or folder)).as_posix(),
@@ -357,17 +388,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def ask_ahead(file: str | None, function: Callable[..., Any] | None) -> AskedAhead:
+def ask_ahead(
+    file: str | None, function: Callable[..., Any] | None, main: str | None = None
+) -> AskedAhead:
     """Have git begin with the code that a run will ask for: the main script's and its own.
 
     Parameters
     ----------
     file, function
         The file of a block, or the decorated function.
+    main
+        As :class:`CodeIdentifier` has it.
     """
     folders = []
     code = getattr(_unwrap(function), "__code__", None)
-    for path in dict.fromkeys((_main_file(), file, getattr(code, "co_filename", None))):
+    main = main or _main_file()
+    for path in dict.fromkeys((main, file, getattr(code, "co_filename", None))):
         with contextlib.suppress(OSError, ValueError):
             folder = os.path.dirname(os.path.realpath(path or ""))  # noqa: PTH120
             if path and _is_source(path) and not is_library(folder):

@@ -6,7 +6,6 @@ A helper of :mod:`asset_provenance.capture.code`.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ _MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".gitignore")
 """What lies in the top folder of code, and hardly ever below it."""
 
 
-def code_folder(folder: str) -> str | None:
+def code_folder(folder: str, script: str | None) -> str | None:
     """Give the top folder of the code around a folder.
 
     In a capsule that is its folder of code; elsewhere the nearest folder upward that has the marks
@@ -28,6 +27,8 @@ def code_folder(folder: str) -> str | None:
     ----------
     folder
         A real path, where no repository is around it.
+    script
+        That of the main script, if there is one.
 
     Returns
     -------
@@ -43,9 +44,7 @@ def code_folder(folder: str) -> str | None:
             break
         if any(os.path.exists(candidate / mark) for mark in _MARKS):  # noqa: PTH110 - never raises
             return str(candidate)
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
-    script = os.path.dirname(os.path.realpath(main)) if isinstance(main, str) else folder  # noqa: PTH120
-    found = script if Path(folder).is_relative_to(script) else folder
+    found = script if script is not None and Path(folder).is_relative_to(script) else folder
     return None if found in shared else found
 
 

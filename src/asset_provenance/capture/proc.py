@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator
 
 from asset_provenance.capture.files import Access
 
-__all__ = ["children_of_thread", "is_over", "open_files", "tree"]
+__all__ = [
+    "ancestors",
+    "children_of_thread",
+    "is_over",
+    "is_stopped",
+    "open_files",
+    "program_name",
+    "started_with",
+    "tree",
+]
 
 _MOST_PROGRAMS = 256
 _MOST_FILES = 1_024
@@ -32,10 +41,56 @@ def children_of_thread(process_id: int, thread: int | str) -> list[int]:
 def is_over(process_id: int) -> bool:
     """Say whether a program has ended, waited for or not."""
     try:
-        with _reading(f"/proc/{process_id}/stat") as descriptor:
-            return os.read(descriptor, 4_096).rpartition(b")")[2].split()[0] in {b"Z", b"X"}
+        return _state(process_id)[0] in {b"Z", b"X"}
     except (OSError, IndexError):
         return True
+
+
+def is_stopped(process_id: int) -> bool:
+    """Say whether a program stands still until it is told to go on."""
+    try:
+        return _state(process_id)[0] in {b"T", b"t"}
+    except (OSError, IndexError):
+        return False
+
+
+def ancestors(process_id: int) -> Iterator[int]:
+    """Give the program that started a program, and the one that started that, and so on."""
+    for _ in range(_MOST_PROGRAMS):
+        try:
+            process_id = int(_state(process_id)[1])
+        except (OSError, IndexError, ValueError):
+            return
+        yield process_id
+
+
+def program_name(process_id: int) -> str:
+    """Give the short name of a program; empty if it is gone."""
+    try:
+        with _reading(f"/proc/{process_id}/comm") as descriptor:
+            return os.read(descriptor, 4_096).decode("utf-8", "backslashreplace").strip()
+    except OSError:
+        return ""
+
+
+def started_with(text: bytes) -> list[int]:
+    """Give the programs that have a text in the environment they were started with."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            try:
+                with _reading(f"/proc/{name}/environ") as descriptor:
+                    if text in _all_of(descriptor):
+                        found.append(int(name))
+            except OSError:
+                continue
+    return found
+
+
+def _state(process_id: int) -> list[bytes]:
+    """Give what the system says of a program: its state, who started it, and so on."""
+    with _reading(f"/proc/{process_id}/stat") as descriptor:
+        return os.read(descriptor, 4_096).rpartition(b")")[2].split()
 
 
 def tree(roots: Iterable[int]) -> list[int]:

@@ -41,9 +41,16 @@ _SHARE = 0.01
 
 
 class Sampler:
-    """Looks at what this program and its children use, from start to stop."""
+    """Looks at what this program and its children use, from start to stop.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    only_children
+        Whether this program itself does not count: it only waits for what it has started.
+    """
+
+    def __init__(self, *, only_children: bool = False) -> None:
+        self._only_children = only_children
         self._process_id = os.getpid()
         self._lock = threading.Lock()
         self._began = self._last = self._gpu_last = time.monotonic()
@@ -125,7 +132,7 @@ class Sampler:
 
     def _look(self) -> float:
         if self._tree is None:
-            self._tree = _Tree()
+            self._tree = _Tree(only_children=self._only_children)
             self._facts()
         spent = time.thread_time()
         now = time.monotonic()
@@ -181,9 +188,10 @@ _Times: TypeAlias = "dict[psutil.Process, tuple[float, float]]"
 class _Tree:
     """The program and its children: what they have used since they were last looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_children: bool) -> None:
         import psutil  # noqa: PLC0415 - takes time, and is not needed at import
 
+        self._only_children = only_children
         self._psutil = psutil
         self._root = psutil.Process()
         self._before: _Times | None = None
@@ -199,7 +207,12 @@ class _Tree:
         for process in (self._root, *self._root.children(recursive=True)):
             try:
                 with process.oneshot():
-                    now[process] = _times(process)
+                    own, total = _times(process)
+                    if self._only_children and process is self._root:
+                        # What those that have ended handed on counts, as it did before.
+                        now[process] = 0.0, total - own
+                        continue
+                    now[process] = own, total
                     memory += process.memory_info().rss
             except self._psutil.NoSuchProcess:
                 continue

@@ -25,6 +25,7 @@ from asset_provenance.cli import (
     recover,
     report,
     resolve,
+    run,
     show,
 )
 from asset_provenance.cli.terminal import complain, say
@@ -42,6 +43,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+# What follows the command that is to be run is that command's own.
+app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("show")(show.show)
 app.command("diff")(diff.diff)
 app.command("report")(report.report)

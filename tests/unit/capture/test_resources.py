@@ -124,6 +124,26 @@ def test_what_children_use_counts_and_so_does_what_they_hold(sampler: Sampler) -
     assert all(0 <= at <= LONG for at, _ in record.cpu_usage)
 
 
+def test_a_program_that_only_waits_for_another_does_not_count_itself() -> None:
+    sampler = Sampler(only_children=True)
+    sampler.start()
+    try:
+        wait_for_look(sampler)
+        start = time.monotonic()
+        child = work(0.5)
+        end = time.process_time() + 1.0
+        while time.process_time() < end:
+            pass
+        child.wait()
+        wait_for_look(sampler)
+        record = seen(sampler, start)
+    finally:
+        sampler.stop()
+
+    assert 0.3 < cpu_seconds(record) < 0.9
+    assert record.ram_usage[-1][1] == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="where processes began by the clock")
 def test_a_clock_that_is_set_makes_no_use(sampler: Sampler, monkeypatch: Any) -> None:
     with worked(2.0):
