@@ -121,6 +121,7 @@ def prepare(
     plan.creation_time = created.astimezone(UTC).replace(microsecond=0)
     _open_catalog(plan)
     if inputs is None:
+        plan.problems.extend(description.malformed_base_name(plan.base_name))
         missing = description.missing_facts(plan.given, only=("experimenters",))
         plan.problems.extend(missing)
         plan.advice = _where_to_give() if missing else ""

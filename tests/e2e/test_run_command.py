@@ -293,6 +293,7 @@ def test_a_terminal_stops_and_interrupts_the_command_alone() -> None:
         (["--set", "projectname=x", "--", "./go"], "did you mean 'project_name'?"),
         (["--set", "experimenters=", "--", "./go"], "--set experimenters=VALUE"),
         (["--inputs", "no-such-asset", "--", "./go"], "project_name is missing"),
+        (["--base-name", "a_b", "--", "./go"], "(no underscore)"),
         (["--set", "license=CC-BY", "--", "./go"], "--set NAME=VALUE"),
         (["--on-failure", "maybe", "--", "./go"], "Try: asset-provenance run --help"),
         ([], "Try: asset-provenance run --help"),

@@ -27,6 +27,7 @@ __all__ = [
     "check_base_name",
     "given_facts",
     "inherit_facts",
+    "malformed_base_name",
     "missing_facts",
     "reserve",
 ]
@@ -261,7 +262,14 @@ def check_base_name(base_name: str | None, inputs: Sequence[InputAsset]) -> list
             f"base_name is missing: the result has no single raw asset to be named after ({names});"
             ' give DerivedAsset(..., base_name="what-this-result-combines")'
         ]
-    if not isinstance(base_name, str) or not _BASE_NAME.fullmatch(base_name):
+    return malformed_base_name(base_name)
+
+
+def malformed_base_name(base_name: str | None) -> list[str]:
+    """Say what is wrong with a base name whatever the inputs turn out to be."""
+    if base_name is not None and (
+        not isinstance(base_name, str) or not _BASE_NAME.fullmatch(base_name)
+    ):
         return [
             f"base_name {base_name!r} may hold letters, digits, hyphens, dots and plus signs only "
             "(no underscore)"
