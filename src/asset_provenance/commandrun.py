@@ -113,7 +113,7 @@ class Command:
 
         block = run.recorder.block
         own = _Redirected()
-        program = programuse.begin(list(self.words), cwd=self.code.cwd)
+        program = programuse.begin(list(self.words), cwd=self.code.cwd, is_alone=True)
         marked = json.dumps(str(run.journal.run_folder)).encode()
         environment = {**os.environ, **joining.environment()}
         with Foreground(run.tell_signal) as foreground:

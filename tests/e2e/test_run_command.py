@@ -54,7 +54,9 @@ def head() -> str:
     Path("fit.R").write_text(
         "paths <- commandArgs(TRUE)\n"
         "units <- read.csv(paths[1])\n"
-        "write.csv(data.frame(mean = mean(units$rate)), paths[2])\n"
+        "dir.create('results/fit')\n"
+        "write.csv(data.frame(mean = mean(units$rate)), 'results/fit/mean.csv')\n"
+        "write.csv(data.frame(n = nrow(units)), 'results/fit/n.csv')\n"
     )
     Path("steps.py").write_text(
         "import sys\n"
@@ -136,7 +138,7 @@ def test_a_line_for_a_shell_is_a_process_with_its_files_code_and_no_secret(
 
 @pytest.mark.skipif(shutil.which("Rscript") is None, reason="there is no Rscript here")
 def test_an_r_script_is_known_by_its_own_work_tree_and_its_language(table: str, head: str) -> None:
-    told = run("--", "Rscript", "--no-save", "fit.R", table, "results/fit.csv")
+    told = run("--", "Rscript", "--no-save", "fit.R", table)
     assert told.returncode == 0, told.stderr
     made = processes(Path("results"))["fit"]
     code = made["code"]
@@ -144,7 +146,7 @@ def test_an_r_script_is_known_by_its_own_work_tree_and_its_language(table: str, 
     version = subprocess.run(["Rscript", "--version"], check=True, capture_output=True, text=True)
     assert f"version {code['language_version']} " in version.stdout + version.stderr
     assert [each["name"] for each in code["input_data"]] == [RAW]
-    assert made["output_path"] == "fit.csv"
+    assert made["output_path"] == "fit"  # which no argument names
     assert not list(Path("results/provenance").glob("packages-*"))  # this command's are not its
 
 

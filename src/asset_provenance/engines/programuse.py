@@ -53,7 +53,8 @@ class Program:
     folders
         Folders in the output folder that they name.
     place
-        Its working folder, if that is in the output folder.
+        Its working folder, if that is in the output folder; or all of that, if nobody else writes
+        there.
     since
         When it started, by the clock of the files.
     """
@@ -88,6 +89,7 @@ def begin(
     environment: Mapping[Any, Any] | None = None,
     executable: Any = None,
     opened: Sequence[tuple[Any, int]] = (),
+    is_alone: bool = False,
 ) -> Program | None:
     """Look at what a command names, before it starts; None where nobody is to be told.
 
@@ -97,6 +99,8 @@ def begin(
         As ``subprocess.Popen`` has them.
     opened
         Files that are opened for it, with the flags.
+    is_alone
+        Whether nobody else writes to the output folder while it runs.
     """
     process = innermost()
     if process is None:
@@ -113,11 +117,11 @@ def begin(
             full = named.add(os.fsdecode(path), folder)
             if full is not None and flags & os.O_TRUNC:
                 named.replaced.add(full)
-        return _looked_at(process, named, folder)
+        return _looked_at(process, named, folder, is_alone=is_alone)
     return None
 
 
-def _looked_at(process: ActiveProcess, named: Named, cwd: str) -> Program:
+def _looked_at(process: ActiveProcess, named: Named, cwd: str, *, is_alone: bool) -> Program:
     roots = recorder_of(process).files.roots
     program = Program(process, [], {}, set(named.replaced), [], None)
     known: dict[str, bool] = {}
@@ -133,7 +137,9 @@ def _looked_at(process: ActiveProcess, named: Named, cwd: str) -> Program:
             program.folders.append(path)
         else:
             program.files[path] = state(path)
-    if program.place is None and _is_inside(cwd, roots):
+    if is_alone:
+        program.place = roots[0]
+    elif program.place is None and _is_inside(cwd, roots):
         program.place = cwd
     program.since = _next_kernel_time() if program.folders or program.place else _kernel_time()
     return program
