@@ -125,7 +125,10 @@ class Run:
         self.recorder.usage = self._sampler.slice
         self._token = self.recorder.open()
         observing.begin(self.recorder)
-        self._line = LiveLine(self.plan.settings.live, self.recorder, lambda: self._sampler.memory)
+        wanted = self.plan.settings.live
+        if wanted and self._command is not None:
+            wanted = None  # no row of the terminal is ours while a command has it
+        self._line = LiveLine(wanted, self.recorder, lambda: self._sampler.memory)
         signals.watch(self)
         unfinished.watch()
 

@@ -97,14 +97,16 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._terminal, keys.encode())
 
-    def wait_for(self, text: str) -> None:
-        """Read what it shows, up to that."""
+    def wait_for(self, text: str) -> str:
+        """Read and give what it shows, up to that; no row of it is ever ours."""
         until = time.monotonic() + 30
         while text not in self._unread:
             left = max(0.0, until - time.monotonic())
             assert select.select([self._terminal], [], [], left)[0], self._unread
             self._unread += os.read(self._terminal, 65_536).decode(errors="replace")
-        self._unread = self._unread.partition(text)[2]
+        shown, _, self._unread = self._unread.partition(text)
+        assert "\x1b[r" not in shown
+        return shown
 
     def close(self) -> None:
         os.kill(self._shell, signal.SIGKILL)
@@ -252,7 +254,9 @@ def test_a_record_is_left_when_this_command_is_killed(
     assert [each["name"] for each in made["code"]["input_data"]] == [RAW]
 
 
-def test_a_terminal_stops_and_interrupts_the_command_alone() -> None:
+def test_a_terminal_stops_and_interrupts_the_command_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     script = (
         "import os, time\n"
         "print(f'up in {os.get_terminal_size().columns}', flush=True)\n"
@@ -261,6 +265,7 @@ def test_a_terminal_stops_and_interrupts_the_command_alone() -> None:
         "    except KeyboardInterrupt: print(f'interrupt {number}', flush=True)\n"
     )
     Path("script.py").write_text(script)
+    monkeypatch.setenv("ASSET_PROVENANCE_LIVE", "true")
     terminal = Terminal()
     try:
         terminal.type(shlex.join([*RUN, *FACTS, "--", sys.executable, "script.py"]) + "\n")
@@ -274,7 +279,8 @@ def test_a_terminal_stops_and_interrupts_the_command_alone() -> None:
             time.sleep(0.4)  # the script sleeps again
             terminal.type(CTRL_C)
             terminal.wait_for(f"interrupt {number}")
-        terminal.wait_for("READY ")
+        shown = terminal.wait_for("READY ")
+        assert "asset-provenance show results" in shown
         terminal.type("echo status $?\n")
         terminal.wait_for("status 0")
     finally:
