@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from asset_provenance import joining
 from asset_provenance.capture.commandcode import CommandCode
-from asset_provenance.capture.files import Access, State, state, unobserved
-from asset_provenance.capture.proc import program_name, started_with
+from asset_provenance.capture.files import Access, unobserved
+from asset_provenance.capture.proc import program_name, standard_input, started_with
 from asset_provenance.engines import programuse
 from asset_provenance.errors import UsageError
 from asset_provenance.options import process_name_from
@@ -112,7 +112,7 @@ class Command:
         from asset_provenance.foreground import Foreground  # noqa: PLC0415 - not for every system
 
         block = run.recorder.block
-        own = _Redirected()
+        given = standard_input()
         program = programuse.begin(list(self.words), cwd=self.code.cwd, is_alone=True)
         marked = json.dumps(str(run.journal.run_folder)).encode()
         environment = {**os.environ, **joining.environment()}
@@ -123,11 +123,12 @@ class Command:
                 raise _NotStartedError(_reason(error)) from None
             if program is not None:
                 programuse.sampling(program, number)
+            if given is not None:
+                with unobserved():
+                    run.recorder.saw(block, given, Access.READ)
             status = foreground.wait()
             left = _left_running(marked)
             programuse.end(number)
-        with unobserved():
-            own.tell(run)
         if left:
             names = ", ".join(left[:_MOST_NAMES]) + (", ..." if len(left) > _MOST_NAMES else "")
             block.add_note(
@@ -189,28 +190,3 @@ def _left_running(marked: bytes) -> list[str]:
         if not found or time.monotonic() > until:
             return [f"{printable(program_name(number)) or 'unknown'} {number}" for number in found]
         threading.Event().wait(_GRACE / 10)
-
-
-class _Redirected:
-    """The files that standard input and output are redirected to: the command's, as they are."""
-
-    def __init__(self) -> None:
-        self._read = _file_of(0)
-        outputs = dict.fromkeys(path for path in map(_file_of, (1, 2)) if path is not None)
-        self._before: dict[str, State | None] = {path: state(path) for path in outputs}
-
-    def tell(self, run: Run) -> None:
-        """Tell of what was read, and of what has been written to."""
-        if self._read is not None:
-            run.recorder.saw(run.recorder.block, self._read, Access.READ)
-        for path, before in self._before.items():
-            if state(path) != before:
-                run.recorder.saw(run.recorder.block, path, Access.WRITE)
-
-
-def _file_of(descriptor: int) -> str | None:
-    try:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
-    except OSError:
-        return None
-    return path if os.path.isfile(path) else None  # noqa: PTH113

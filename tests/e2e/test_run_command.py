@@ -180,10 +180,13 @@ def test_an_asset_inside_has_a_folder_of_its_own(table: str, head: str) -> None:
 def test_a_failure_is_written_if_asked_for_and_nobody_waits_for_what_is_left_running(
     tmp_path: Path,
 ) -> None:
-    line = "setsid sleep 50 & echo $!; exit 3"
+    # It ends all of its group, as scripts do: but neither us nor what has a group of its own.
+    line = "setsid sleep 50 & echo $!; sleep 0.5; trap 'exit 3' TERM; kill 0; sleep 1"
     with (tmp_path / "out").open("wb") as out:
         command = [*RUN, *FACTS, "--on-failure", "write", "--", "sh", "-c", line]
-        status = subprocess.run(command, check=False, stdout=out, timeout=40).returncode
+        status = subprocess.run(
+            command, check=False, stdout=out, timeout=40, start_new_session=True
+        ).returncode
     assert status == 3
     os.kill(int((tmp_path / "out").read_text()), signal.SIGKILL)  # it is still there
     (made,) = processes(Path("results")).values()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from asset_provenance.capture.commands import Named, candidates, named_by
 from asset_provenance.capture.distributions import is_library
 from asset_provenance.capture.gitfiles import find_root
+from asset_provenance.capture.proc import standard_input
 
 if TYPE_CHECKING:
     from asset_provenance.capture.code import CodeIdentifier
@@ -192,7 +193,7 @@ def _all(named: Named, program: str) -> Iterator[_Candidate]:
         # The command as it was given comes last; what stands in its own line, before it.
         is_whole = number == len(named.commands) - 1
         is_clear = not named.sets_path and (is_whole or before.isdisjoint(_CHANGING))
-        given = [_standard_input()] if is_whole else []
+        given = [standard_input()] if is_whole else []
         found = program if is_whole else None
         if words[0] not in _SETTING_UP:
             yield from _of_words([*words, *filter(None, given)], cwd, found, is_clear=is_clear)
@@ -238,13 +239,6 @@ def _of_program(word: str, path: str) -> Iterator[_Candidate]:
 def _is_transparent(word: str) -> bool:
     name = os.path.basename(word)  # noqa: PTH119
     return name in _TRANSPARENT or word.startswith("-") or "=" in word or word[:1].isdigit()
-
-
-def _standard_input() -> str | None:
-    with suppress(OSError):
-        path = os.readlink("/proc/self/fd/0")  # noqa: PTH115
-        return path if os.path.isfile(path) else None  # noqa: PTH113
-    return None
 
 
 def _found(word: str, cwd: str) -> str | None:

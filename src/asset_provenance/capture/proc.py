@@ -18,6 +18,7 @@ __all__ = [
     "is_stopped",
     "open_files",
     "program_name",
+    "standard_input",
     "started_with",
     "tree",
 ]
@@ -71,6 +72,15 @@ def program_name(process_id: int) -> str:
             return os.read(descriptor, 4_096).decode("utf-8", "backslashreplace").strip()
     except OSError:
         return ""
+
+
+def standard_input() -> str | None:
+    """Give the file that the standard input of this program comes from; None if it is none."""
+    try:
+        path = os.readlink("/proc/self/fd/0")  # noqa: PTH115
+    except OSError:
+        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113
 
 
 def started_with(text: bytes) -> list[int]:

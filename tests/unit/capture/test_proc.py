@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from asset_provenance.capture.files import Access
-from asset_provenance.capture.proc import children_of_thread, is_over, open_files, tree
+from asset_provenance.capture.proc import (
+    ancestors,
+    children_of_thread,
+    is_over,
+    is_stopped,
+    open_files,
+    program_name,
+    started_with,
+    tree,
+)
 
 _TOOL = """
 import mmap, os, subprocess, sys
@@ -81,3 +92,27 @@ def test_a_program_that_is_gone_has_nothing_open(running: subprocess.Popen[bytes
     assert list(open_files(running.pid)) == []
     assert tree([running.pid]) == [running.pid]
     assert children_of_thread(running.pid, running.pid) == []
+
+
+def test_who_started_a_program_and_with_what_environment_is_told_while_it_is_there() -> None:
+    marked = {**os.environ, "MARK": f"of {os.getpid()}"}
+    with subprocess.Popen(["sh", "-c", "sleep 50 & read x"], stdin=-1, env=marked) as shell:
+        try:
+            until = time.monotonic() + 30
+            found: dict[str, int] = {}
+            while set(found) != {"sh", "sleep"} and time.monotonic() < until:
+                numbers = started_with(f"MARK=of {os.getpid()}".encode())
+                found = {program_name(number): number for number in numbers}
+            assert found["sh"] == shell.pid
+            assert list(ancestors(found["sleep"]))[:2] == [shell.pid, os.getpid()]
+            assert not is_stopped(found["sleep"])
+            os.kill(found["sleep"], signal.SIGSTOP)
+            while not is_stopped(found["sleep"]) and time.monotonic() < until:
+                pass
+            assert is_stopped(found["sleep"])
+        finally:
+            for number in found.values():
+                os.kill(number, signal.SIGKILL)
+    assert not is_stopped(shell.pid)
+    assert list(ancestors(shell.pid)) == []
+    assert program_name(shell.pid) == ""
