@@ -8,7 +8,8 @@ examples in it. By the info string of a block:
     that file; with ``written`` after that, it is only written. A ``text`` block that follows is
     what it prints.
 ``console``
-    Lines that begin with ``$`` are run; what is shown below them is what they print.
+    Lines that begin with ``$`` are run; what is shown below them is what they print, in which
+    ``...`` stands for anything. With ``exits-1`` after it, that is their exit status.
 ``json FILE``
     Is a part of what that file holds.
 ``toml``, ``sh``
@@ -30,6 +31,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from doctest import ELLIPSIS, OutputChecker
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,11 @@ _LIST = re.compile(r"\bpackages-[0-9a-f]{12}\b")
 _ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _PORT = re.compile(r"\blocalhost:\d+")
 # When a document was written is not when it is tested; the recording's own time stays.
-_TIME = re.compile(r"(?!2026-03-)\d{4}-\d\d-\d\d[T_]\d\d[-:]\d\d[-:]\d\d(\.\d+)?Z?")
+_TIME = re.compile(r"(?!2026-03-)\d{4}-\d\d-\d\d[T_ ]\d\d[-:]\d\d[-:]\d\d(\.\d+)?Z?")
+# As commands tell them to people.
+_SHORT_COMMIT = re.compile(r"\b[0-9a-f]{7,12}\b( \d{4}-\d\d-\d\d)?")
+_CLOCK = re.compile(r"\b\d\d:\d\d:\d\d\b")
+_DURATION = re.compile(r" *\b[\d.]+ m?s\b")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,14 @@ def timeless(text: str) -> str:
     text = _LIST.sub("packages-RUN", text)
     text = _PORT.sub("localhost:PORT", _ID.sub("ID", text))
     return _COMMIT.sub("COMMIT", _SIZE.sub(" SIZE", _TIME.sub("TIME", text)))
+
+
+def alike(shown: str, told: str) -> bool:
+    """Whether a command told what is shown of it, but for what differs from one run to the next."""
+    texts = [shown, told]
+    for pattern, word in ((_CLOCK, "CLOCK"), (_DURATION, " DURATION"), (_SHORT_COMMIT, "COMMIT")):
+        texts = [pattern.sub(word, timeless(text)) for text in texts]
+    return OutputChecker().check_output(*texts, ELLIPSIS)
 
 
 def holds(found: Any, shown: Any) -> bool:
@@ -151,10 +165,11 @@ class Reader:
             case "text":
                 yield timeless(self.printed), timeless(block.text)
             case "console":
+                status = 1 if "exits-1" in block.words else 0
                 for command, shown in commands(block.text):
-                    told = self.run(command)
+                    told = self.run(command, status)
                     if shown:
-                        yield timeless(told), timeless(shown)
+                        yield (shown if alike(shown, told) else told), shown
             case "json":
                 shown = json.loads(timeless(block.text))
                 found = json.loads(timeless(Path(*block.words).read_text(encoding="utf-8")))
@@ -180,16 +195,16 @@ class Reader:
             exec(compile(text, file, "exec"), self.namespace)
         return printed.getvalue()
 
-    def run(self, command: str) -> str:
+    def run(self, command: str, status: int) -> str:
         done = subprocess.run(
             ["sh", "-c", command],
-            env={**os.environ, **SOMEONE, "LC_ALL": "C"},
+            env={**os.environ, **SOMEONE, "LC_ALL": "C.UTF-8"},
             capture_output=True,
             text=True,
             check=False,
             timeout=120,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stderr
         return done.stdout
 
 
