@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test coverage check docs bench matrix lock format clean
+.PHONY: demo test coverage check docs pictures bench matrix lock format clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
@@ -35,6 +35,10 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build
 	@echo "the site is in docs/_build/index.html"
+
+# Of the page and the terminal in the documents; it needs Chromium and two minutes.
+pictures: $(READY)
+	$(BIN)/python docs/pictures.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/calls.py
