@@ -39,6 +39,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline"]
 
 autodoc_typehints = "none"  # the numpydoc sections say it in words; signatures would fill pages
 autodoc_type_aliases = {"JsonValue": "JsonValue"}
@@ -86,7 +87,7 @@ def told(main: Callable[[Sequence[str]], int], *arguments: str) -> str:
 
 
 def bring_in(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Let files of the repository's be pages, and links to them lead to those."""
+    """Let files of the repository's be pages, links to them lead to those, and pictures be dark."""
     page = DOCS / docname
     path = page
     if docname in PAGES:
@@ -100,6 +101,14 @@ def bring_in(app: Sphinx, docname: str, source: list[str]) -> None:
         return f"]({os.path.relpath(pages.get(target, target), page.parent)}"
 
     source[0] = re.sub(r"\]\((?!\w+:|#)([^)#\s]+)", moved, source[0])
+
+    def for_both(picture: re.Match[str]) -> str:
+        dark = f"{picture[2]}-dark.png"
+        if not (page.parent / dark).exists():
+            return picture[0]
+        return f"{picture[0]}{{.only-light}}![{picture[1]}]({dark}){{.only-dark}}"
+
+    source[0] = re.sub(r"!\[([^\]]*)\]\(([^)\s]+)\.png\)", for_both, source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -86,3 +86,15 @@ def test_every_page_can_be_reached_from_the_first():
     kinds = ("tutorial", "how-to", "reference", "explanation")
     pages = {path for kind in kinds for path in (DOCS / kind).glob("*.md")}
     assert pages - linked == set()
+
+
+def test_every_picture_is_shown_says_what_it_shows_and_is_small():
+    pages = [PROJECT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("how-to/*.md")]
+    shown = {}
+    for page in pages:
+        found = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        shown |= {(page.parent / path).resolve(): text for text, path in found}
+    for picture in (DOCS / "pictures").glob("*.[ps][nv]g"):
+        by_day = picture.with_name(picture.name.replace("-dark", ""))  # on the site, each has both
+        assert len(shown[by_day]) > 40
+        assert picture.stat().st_size < 150_000
