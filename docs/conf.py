@@ -47,6 +47,7 @@ autodoc_member_order = "bysource"
 autosummary_generate = False
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+napoleon_use_param = False  # parameters that are described together stay together
 napoleon_use_rtype = False
 
 # Every reference to a name of ours must lead somewhere; other projects' would need a network.
