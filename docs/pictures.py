@@ -140,6 +140,7 @@ def draw_terminal(name: str, arguments: list[str], environ: dict[str, str]) -> N
     os.close(ours)
     console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(told.decode()))
+    console.print()  # of the last line, the lower ends would be cut off
     title = " ".join(command)
     drawn = console.export_svg(title=title, code_format=SVG, unique_id=name)
     (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
@@ -156,8 +157,8 @@ def summary_of(folder: Path) -> str:
     """Give what a cell of Jupyter holds that shows an asset."""
     description = json.loads((folder / "data_description.json").read_text(encoding="utf-8"))
     shown = written_html(folder, description["name"])
-    style = "margin: 0 12px; font-family: system-ui, sans-serif; font-size: 14px"
-    return f'<!doctype html><meta charset="utf-8"><body style="{style}">{shown}'
+    style = ":root { color-scheme: light dark } body { margin: 0 12px; font: 14px sans-serif }"
+    return f'<!doctype html><meta charset="utf-8"><style>{style}</style>{shown}'
 
 
 def draw_pages(page: Path, summary: Path) -> None:
@@ -178,7 +179,8 @@ def draw_pages(page: Path, summary: Path) -> None:
             ):
                 draw_part(browser, PICTURES / f"{name}.png", width, scheme, (first, last))
             browser.get(summary.as_uri())
-            draw_part(browser, PICTURES / "notebook.png", 760, "light", ("//body", "//body"))
+            for name, scheme in (("notebook", "light"), ("notebook-dark", "dark")):
+                draw_part(browser, PICTURES / f"{name}.png", 760, scheme, ("//body", "//body"))
         finally:
             browser.quit()
 
@@ -201,8 +203,8 @@ def draw_part(
         return [first.top + scrollY, last.bottom + scrollY]""",
         *(browser.find_element("xpath", path) for path in ends),
     )
-    top, height = top - MARGIN, bottom - top + 2 * MARGIN
-    clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+    top, bottom = top - MARGIN, bottom + MARGIN / 2  # what follows is not far
+    clip = {"x": 0, "y": top, "width": width, "height": bottom - top, "scale": 1}
     drawn = tell("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     picture.write_bytes(base64.b64decode(drawn["data"]))
 
