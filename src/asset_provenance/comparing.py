@@ -244,6 +244,7 @@ def _of_code(
         # Where one of the two does not tell, only that there were some is worth a word.
         if None not in changed or "yes" in changed:
             yield from of_values("code", _CHANGES, *changed)
+    yield from of_sets("code", "beside the commit", one.beyond_commit, other.beyond_commit)
     yield from of_values("code", "script", one.run_script, other.run_script)
     yield from of_values("code", "pipeline", before.pipeline_name, after.pipeline_name)
     for path, value, value_after in value_differences(

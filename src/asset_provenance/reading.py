@@ -44,8 +44,15 @@ __all__ = ["read_view"]
 
 _PROCESSING = "processing"
 _MOST_PROCESSES = 10_000
-_DIRTY = re.compile(r"\b[1-9]\d* files? (?:has|have) uncommitted changes")
-_UNKNOWN = re.compile(r"uncommitted changes (?:of .* )?were not looked for")
+_DIRTY = re.compile(r"(?m)^[1-9]\d* (?:file|submodule)s? (?:has|have) uncommitted changes")
+_UNKNOWN = re.compile(
+    r"(?m)^uncommitted changes (?:of .* )?were not looked for|^the work tree was at commit "
+    r"|^\d+ (?:file was|files were) not compared with the commit"
+)
+_BEYOND = re.compile(
+    r"^\d+ untracked (?:file or folder is|files or folders are) not in the commit: "
+    r"|^.+ itself is not in the commit$"
+)
 _OWN_UNIT = "of one core"
 """In the unit of our own measurements: there, the memory is in percent of what there is."""
 _BYTES = {"byte": 1, "kilobyte": 1e3, "megabyte": 1e6, "gigabyte": 1e9, "terabyte": 1e12}
@@ -251,10 +258,15 @@ def _code_of_v1(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code(code: Mapping[str, Any], notes: str, is_inherited: bool | None) -> CodeView:
     commit = as_text(code.get("commit_hash"))
+    beyond = tuple(filter(_BEYOND.match, _lines(notes)))
     is_dirty: bool | None = None
     if _DIRTY.search(notes):
         is_dirty = True
-    elif commit is not None and is_inherited is False and not _UNKNOWN.search(notes):
+    elif (
+        # Of a commit that a user named, with code="url@commit", nobody has looked at the files:
+        # such code has no language.
+        commit and code.get("language") and is_inherited is False
+    ) and not (beyond or _UNKNOWN.search(notes)):
         is_dirty = False  # this package would have said so
     container, dependency = code.get("container"), code.get("core_dependency")
     return CodeView(
@@ -268,6 +280,7 @@ def _code(code: Mapping[str, Any], notes: str, is_inherited: bool | None) -> Cod
         container=container if isinstance(container, dict) else None,
         core_dependency=dependency if isinstance(dependency, dict) else None,
         is_dirty=is_dirty,
+        beyond_commit=beyond,
     )
 
 

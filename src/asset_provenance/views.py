@@ -40,6 +40,8 @@ class CodeView:
         The schema's objects.
     is_dirty
         Whether it had uncommitted changes; None where nothing tells.
+    beyond_commit
+        What the notes say of files beside it that are not in the commit.
     """
 
     url: str | None = None
@@ -52,6 +54,7 @@ class CodeView:
     container: Mapping[str, Any] | None = None
     core_dependency: Mapping[str, Any] | None = None
     is_dirty: bool | None = None
+    beyond_commit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

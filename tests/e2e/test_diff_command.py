@@ -171,6 +171,17 @@ def test_packages_uncommitted_changes_and_inherited_files_are_compared(
     assert "not compared: packages: B has no list of them in provenance/\n" in lacking.out
 
 
+def test_a_file_that_is_in_no_commit_is_a_cause(tmp_path: Path) -> None:
+    note = "1 untracked file or folder is not in the commit: gains.py"
+    sides = [
+        others(tmp_path / folder, process("fit", notes=notes))
+        for folder, notes in (("a", None), ("b", note))
+    ]
+    done = diff(*sides)
+    assert done.status == 1
+    assert f"fit  beside the commit: only in B: {note}\n" in done.out
+
+
 def test_an_outcome_without_a_cause_is_said_to_be_one(tmp_path: Path) -> None:
     sides = [
         others(tmp_path / folder, process("fit", output_parameters={"width": width}))

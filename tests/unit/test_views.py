@@ -146,6 +146,39 @@ def test_a_folder_without_anything_to_read_is_an_error_that_says_what_to_give(
         read_view(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("note", "is_dirty"),
+    [
+        ("", False),
+        ("1 file has uncommitted changes, kept as provenance/uncommitted-1.patch", True),
+        ("1 submodule has uncommitted changes of its own: lib", True),
+        ("uncommitted changes were not looked for: git is missing", None),
+        (
+            "2 files were not compared with the commit, since git would run a filter for that: a",
+            None,
+        ),
+        ("the work tree was at commit 2222222", None),
+        ("1 untracked file or folder is not in the commit: extra.py", None),
+        ("run.py itself is not in the commit", None),
+    ],
+)
+def test_code_is_clean_only_if_nothing_speaks_against_it(
+    own: AssetView, note: str, is_dirty: bool | None
+) -> None:
+    content = json.loads((own.folder / "processing.json").read_text())
+    content["data_processes"][0]["code"]["commit_hash"] = "1" * 40
+    content["data_processes"][0]["notes"] = f"Of the data.\n{note}"
+
+    code = written(own.folder, processing=content).processes[0].code
+
+    assert code.is_dirty is is_dirty
+    assert code.beyond_commit == ((note,) if "not in the commit" in note else ())
+
+    del content["data_processes"][0]["code"]["language"]  # as of code="url@commit"
+    named = written(own.folder, processing=content).processes[0].code
+    assert named.is_dirty is (is_dirty or None)
+
+
 def test_real_assets_are_read(samples: Path) -> None:
     derived = read_view(samples / "zombie-squirrel" / "derived")
     assert [(one.name, one.process_type) for one in derived.processes] == [("Pipeline", "Pipeline")]

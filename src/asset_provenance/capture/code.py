@@ -342,6 +342,8 @@ class CodeIdentifier:
             version, given = version_or_commit(self._code_version)
         if given and commit and not commit.startswith(given.lower()):
             notes.append(f"the work tree was at commit {commit}")
+        elif given and not commit:
+            notes.append("uncommitted changes were not looked for: the commit is as it was given")
         elif commit and url != record.url and not record.url.startswith("file://"):
             notes.append(f"the commit is of the work tree of {record.url}")
         commit = given or commit

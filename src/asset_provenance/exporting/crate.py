@@ -249,7 +249,9 @@ class _Writing:
 
     def _source(self, code: CodeView, otherwise: str = "pipeline") -> Entity:
         """Give code that ran; where nothing tells which, a program of another name."""
-        code = dataclasses.replace(code, is_dirty=None)  # which is said of the process
+        code = dataclasses.replace(
+            code, is_dirty=None, beyond_commit=()
+        )  # which is said of the process
         named = name_of(code) or otherwise
         key = json.dumps([named, dataclasses.asdict(code)], sort_keys=True, default=str)
         if key in self._codes:

@@ -95,6 +95,8 @@ def code_in_short(code: CodeView) -> str:
     parts = [" ".join(filter(None, where))]
     if code.is_dirty is not None:
         parts.append("uncommitted changes" if code.is_dirty else "clean")
+    if code.beyond_commit:
+        parts.append("files that are not in the commit")
     parts.append(shown(code.run_script or ""))
     return ", ".join(filter(None, parts))
 

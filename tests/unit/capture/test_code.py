@@ -494,6 +494,16 @@ def test_a_url_from_settings_makes_code_outside_git_reachable(tmp_path: Path) ->
     assert record.notes == ()
 
 
+def test_of_a_commit_from_settings_nobody_says_that_it_ran_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text("A = 1\n")
+    identifier = CodeIdentifier(code_url=PUBLIC, code_version=COMMIT)
+    record = identifier.of_file(str(tmp_path / "run.py"))
+    assert record.commit_hash == COMMIT
+    assert record.notes == (
+        "uncommitted changes were not looked for: the commit is as it was given",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "url", "version", "commit"),
     [
