@@ -20,6 +20,7 @@ from helpers.crates import faults_of
 CANARY = "cop_0123456789abcdefghijklmn"
 ATLAS = "atlas_2026-01-01_00-00-00"
 HOSTILE = "../../etc/x'\"><script>\n"
+NO_URL = "https://[no-host]/code"
 RESULTS = Path("results")
 CRATE = RESULTS / "ro-crate-metadata.json"
 
@@ -222,6 +223,16 @@ def test_secrets_and_places_of_a_machine_are_left_out_whoever_wrote_them(tmp_pat
         assert CANARY not in content
         assert "MIIBVQ" not in content
         assert all(name in content for name in ("run.py", "raw_1", "raw_2", '"out"'))
+
+
+def test_what_only_begins_like_a_url_is_left_out(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "processing.json", {"data_processes": [process("fit", code={"url": NO_URL})]}
+    )
+
+    assert main(["export", str(tmp_path), "--format=ro-crate", f"--output={tmp_path}"]) == 1
+
+    assert "no-host" not in (tmp_path / "ro-crate-metadata.json").read_text()
 
 
 def test_what_stands_in_the_way_is_said_with_what_mends_it(

@@ -7,10 +7,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import PureWindowsPath
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from asset_provenance.lineage import unique_names
 from asset_provenance.records import InputRef, valid_text
@@ -69,7 +70,11 @@ def for_others(view: AssetView) -> AssetView:
 
 def is_url(text: str | None) -> bool:
     """Say whether a text is a URL of a kind that others can open."""
-    return text is not None and _URL.match(text) is not None
+    if text is None or not _URL.match(text):
+        return False
+    with suppress(ValueError):  # of what is no address in brackets
+        return bool(urlsplit(text).netloc)
+    return False
 
 
 def own_path(path: str | None) -> str | None:
