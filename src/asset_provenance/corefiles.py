@@ -7,6 +7,7 @@ followed out of the form it claims to have.
 from __future__ import annotations
 
 import json
+import math
 import stat
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         says in which line where it can.
     """
     try:
-        value = json.loads(content, parse_constant=_refuse_constant)
+        value = json.loads(content, parse_constant=_refuse_constant, parse_float=_float)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
@@ -111,6 +112,13 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which JSON does not know")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # which could not be written as JSON again
+        raise ValueError(f"it holds {text[:20]}, a number that is too large")
+    return value
 
 
 def _depth(value: Any) -> int:

@@ -55,6 +55,7 @@ def test_a_large_hostile_file_is_refused_in_time() -> None:
         (b"[]", "holds list, not a JSON object"),
         (b'{"a": NaN}', "holds NaN, which JSON does not know"),
         (b'{"a": -Infinity}', "holds -Infinity"),
+        (b'{"a": [1e308, -1e309]}', "holds -1e309, a number that is too large"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": 1}\0', "not valid JSON"),
     ],
