@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from asset_provenance.corefiles import (
 )
 from asset_provenance.endings import status_in_notes
 from asset_provenance.errors import StorageError, UsageError
+from asset_provenance.lineage import unique_names
 from asset_provenance.records import InputRef
 from asset_provenance.views import (
     AssetView,
@@ -151,12 +152,9 @@ def _processes(
     items = [*_objects(holder.get("data_processes")), *_objects(processing.get("analyses"))]
     if len(items) > _MOST_PROCESSES:
         problems.append(f"only the first {_MOST_PROCESSES:,} of {len(items):,} processes are read")
-    names: dict[str, int] = {}
-    named: list[tuple[str, dict[str, Any]]] = []
-    for item in items[:_MOST_PROCESSES]:
-        name = as_text(item.get("name")) or as_text(item.get("process_type")) or "?"
-        count = names[name] = names.get(name, 0) + 1
-        named.append((name if count == 1 else f"{name}_{count - 1}", item))
+    kept = items[:_MOST_PROCESSES]
+    names = [as_text(one.get("name")) or as_text(one.get("process_type")) or "?" for one in kept]
+    named = list(zip(_told_apart(names), kept, strict=True))
     known = {name for name, _ in named}
     graph = processing.get("dependency_graph")
     edges = {
@@ -181,6 +179,14 @@ def _processes(
             parent=parents.get(name),
             is_inherited=None if of_inputs is None else name in of_inputs,
         )
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Give the second process of a name another one, which no process has."""
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    again = [name for place, name in enumerate(names) if first[name] != place]
+    new = iter(unique_names(again, taken=names))
+    return [name if first[name] == place else next(new) for place, name in enumerate(names)]
 
 
 def _parents(

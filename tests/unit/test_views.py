@@ -89,6 +89,7 @@ def test_a_whole_record_is_read_where_there_are_no_files_of_it(tmp_path: Path) -
         ({"data_processes": [None, 3, {}, {"code": [], "notes": 7, "start_date_time": "soon"}]}, 2),
         ({"data_processes": [{"name": "x", "start_date_time": "0001-01-01T00:00:00+14:00"}]}, 1),
         ({"data_processes": [{"name": "\ud800", "resources": {"ram": "1e999"}}]}, 1),
+        ({"data_processes": [{"name": "x"}, {"name": "x_1"}, {"name": "x"}, {"name": "x_1"}]}, 4),
         (
             {"data_processes": [{"name": "x"}, {"name": "x"}], "dependency_graph": {"x": ["x", 1]}},
             2,
