@@ -78,6 +78,11 @@ class Ancestor:
         return self.origin is None and not self.is_url and self.is_followed
 
     @property
+    def is_unidentified(self) -> bool:
+        """Whether it is a source of which nobody can say what it is: no reference needs to."""
+        return self.is_url and not self.is_reference
+
+    @property
     def is_end_unexplained(self) -> bool:
         """Whether the way back ends here, though it is an asset that should have a source."""
         is_end = self.origin is not None and not self.said.uses
@@ -124,6 +129,11 @@ class Ancestry:
         return self.named(lambda asset: asset.is_end_unexplained)
 
     @property
+    def unidentified(self) -> list[str]:
+        """The sources that are known by their URLs only."""
+        return self.named(lambda asset: asset.is_unidentified)
+
+    @property
     def raw_roots(self) -> list[str]:
         """The raw assets that it goes back to, those of its references left out."""
         return self.named(lambda asset: asset.said.level == "raw" and not asset.is_reference)
@@ -131,7 +141,8 @@ class Ancestry:
     @property
     def is_complete(self) -> bool:
         """Whether every way leads back to an asset that rightly has no source."""
-        return not (self.missing or self.unexplained or self.cycles or self.is_bounded)
+        ends = self.missing or self.unexplained or self.unidentified
+        return not (ends or self.cycles or self.is_bounded)
 
 
 def find_ancestry(asset: str, data_roots: Sequence[Path] = ()) -> Ancestry:

@@ -158,6 +158,7 @@ def test_what_is_missing_is_told_with_what_its_name_tells(data_root: Path) -> No
         f"goes back to 1 raw asset: {RAW}",
         f"2 assets missing: {gone}, lost",
         "    -> give folders that have them with --data-root DIR",
+        "1 source known by URL only, so that nothing could be looked up: https://example.org/x.csv",
     ]
     assert told.status == 1
     told = lineage(UNITS, "--json")
@@ -165,6 +166,19 @@ def test_what_is_missing_is_told_with_what_its_name_tells(data_root: Path) -> No
     assert (gone, RAW, "name") in edges(told)
     assert told.json["assets"][gone]["status"] == "missing"
     assert told.json["assets"]["https://example.org/x.csv"]["status"] == "url"
+
+
+def test_a_source_of_which_only_a_url_is_known_leaves_the_way_back_open(data_root: Path) -> None:
+    derived(data_root, UNITS, "https://example.org/x.csv")
+    told = lineage(UNITS, "--json")
+    assert (told.status, told.json["complete"]) == (1, False)
+    assert told.json["known_by_url"] == ["https://example.org/x.csv"]
+    # What was used besides may be anything that can be fetched.
+    make_asset(data_root, carried=())
+    used = using("fit", {"url": "https://example.org/x.csv"}, start="2026-03-04T10:00:00Z")
+    derived(data_root, SORTED, RAW, processing={"data_processes": [used]})
+    told = lineage(SORTED, "--json")
+    assert (told.status, told.json["complete"], told.json["known_by_url"]) == (0, True, [])
 
 
 def test_cycles_are_told_and_end(data_root: Path) -> None:

@@ -42,7 +42,8 @@ def lineage(
     The JSON holds the assets by name, and the edges from each asset to those that it was made from.
 
     Exit status: 0 if all ways lead back to raw, simulated or external assets, 1 if an asset is
-    missing, names no source or goes back to itself, 2 if nothing is known of NAME_OR_DIR.
+    missing, names no source, is a source of which only the URL is known, or goes back to itself, 2
+    if nothing is known of NAME_OR_DIR.
     """
     from asset_provenance.ancestry import find_ancestry  # noqa: PLC0415 - slow
 
@@ -71,6 +72,12 @@ def _show(ancestry: Ancestry) -> None:
     if missing:
         say(f"{counted(len(missing), 'asset')} missing: {listed(missing)}", style=_BAD)
         say("-> give folders that have them with --data-root DIR", indent=4)
+    if ancestry.unidentified:
+        say(
+            f"{counted(len(ancestry.unidentified), 'source')} known by URL only, so that nothing "
+            f"could be looked up: {listed(ancestry.unidentified)}",
+            style=_BAD,
+        )
     if unexplained:
         say(
             f"{counted(len(unexplained), 'asset')} without a source, though neither raw, simulated "
@@ -88,6 +95,7 @@ def _as_json(ancestry: Ancestry) -> dict[str, Any]:
         "raw_roots": ancestry.raw_roots,
         "missing": ancestry.missing,
         "without_source": ancestry.unexplained,
+        "known_by_url": ancestry.unidentified,
         "cycles": [list(cycle) for cycle in ancestry.cycles],
         "remarks": list(ancestry.problems),
         "assets": {

@@ -73,7 +73,7 @@ class AncestryDrawing:
     def _told(self, name: str, use: Use | None = None, ending: str = "") -> Text:
         """Give the line of an asset in the place where it is shown in full."""
         asset = self._assets[name]
-        is_bad = asset.is_missing or asset.is_end_unexplained
+        is_bad = asset.is_missing or asset.is_unidentified or asset.is_end_unexplained
         marks = [*_marks(use), *_facts(asset), *filter(None, [ending])]
         text = Text().append(shown(name), "" if use else "bold")
         return text.append(shown(f"  {', '.join(marks)}"), _BAD if is_bad else "dim")
