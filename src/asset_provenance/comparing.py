@@ -7,6 +7,7 @@ topics are in the order in which somebody would look who asks why a result has c
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +28,9 @@ from asset_provenance.differences import (
     of_values,
     value_differences,
 )
+from asset_provenance.endings import status_in_notes
 from asset_provenance.pairing import Pair, pair_up, used_assets
+from asset_provenance.records import ProcessStatus
 from asset_provenance.views import AssetView, CodeView, ProcessView, ResourceView
 
 __all__ = ["Comparison", "Side", "compare"]
@@ -48,7 +51,7 @@ class Side:
     packages
         Versions of the packages that were imported, by name; None where no list was kept.
     files
-        The content of its inherited files, by path.
+        The content of its inherited files, by path; None where it cannot be read.
     patches
         The SHA-256 of each patch of uncommitted changes, by commit.
     """
@@ -166,6 +169,7 @@ def _of_assets(before: AssetView, after: AssetView) -> Iterator[Difference]:
         for view in (before, after)
     ]
     yield from of_mappings("code", *pipelines)
+    yield from of_values("outcome", FACTS[2], _run_ended(before), _run_ended(after))
     for name in ("subject_id", "project_name", "data_level"):
         yield from of_values(
             "description", name, before.description.get(name), after.description.get(name)
@@ -179,6 +183,12 @@ def _parameters_of_run(view: AssetView) -> Any:
             with suppress(ValueError):
                 return json.loads(line.removeprefix(_OF_RUN))
     return {}
+
+
+def _run_ended(view: AssetView) -> str | None:
+    status = status_in_notes("\n".join(view.notes))
+    # Of a run that others recorded, no word of failure does not mean that all went well.
+    return None if status is ProcessStatus.COMPLETED else str(status)
 
 
 def _of_parameters(
@@ -196,7 +206,9 @@ def _option(value: Any, folder: Path) -> str | None:
     if not isinstance(value, str):
         return None
     option, sign, path = value.rpartition("=")
-    is_own = PurePath(path).name == folder.absolute().name
+    parts = tuple(part for part in PurePath(path).parts if part != "..")
+    # Not by the last name alone: an input's folder may bear the same.
+    is_own = bool(parts) and PurePath(os.path.abspath(folder)).parts[-len(parts) :] == parts  # noqa: PTH100
     return option + sign if is_own else None
 
 
@@ -315,6 +327,8 @@ def _of_order(pairs: Sequence[Pair]) -> Iterator[Difference]:
 def _of_files(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
     for path in dict.fromkeys([*before, *after]):
         one, other = before.get(path, ABSENT), after.get(path, ABSENT)
+        if one is None or other is None:
+            continue
         if one is ABSENT or other is ABSENT:
             there = [ABSENT if each is ABSENT else THERE for each in (one, other)]
             yield Difference("other metadata", path, there[0], there[1])

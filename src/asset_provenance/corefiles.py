@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "file_name",
     "parse_json",
     "read_bytes",
+    "read_or_tell",
 ]
 
 DATA_DESCRIPTION = "data_description"
@@ -108,6 +110,27 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
     if _depth(value) > MAX_DEPTH:
         raise ValueError(f"{path} is nested too deeply to be metadata: over {MAX_DEPTH} levels")
     return value
+
+
+def read_or_tell(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    """Read a metadata file; None where there is none, or none that can be read.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    problems
+        Is told why it cannot be read.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        return parse_json(read_bytes(path), path)
+    except OSError as error:
+        problems.append(f"{path} cannot be read: {error.strerror or type(error).__name__}")
+    except ValueError as error:
+        problems.append(str(error))
+    return None
 
 
 def _refuse_constant(name: str) -> None:

@@ -36,7 +36,7 @@ TOPICS = (
 MEASURED = "times and resources"
 """The topic of what differs from run to run, and changes no result."""
 
-FACTS = ("how it ended", "output")
+FACTS = ("how it ended", "output", "how the run ended")
 """Under the topic of the outcome, what is no result of a process's own."""
 
 _LISTED = 20

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from asset_provenance.corefiles import (
     PROVENANCE_FOLDER,
     WHOLE_RECORD,
     file_name,
-    parse_json,
     read_bytes,
+    read_or_tell,
 )
 from asset_provenance.errors import UsageError
 from asset_provenance.reading import read_view
@@ -97,31 +97,25 @@ def _side(folder: Path) -> Side:
         with suppress(OSError, ValueError):
             lists.append(read_bytes(path).decode("utf-8", "replace"))
     packages = packages_in("\n".join(lists)) if lists else None
-    return Side(view, packages, dict(_inherited(view)), dict(_patches(folder)))
+    problems: list[str] = []
+    inherited = dict(_inherited(view, problems))
+    view = replace(view, problems=(*view.problems, *problems))
+    return Side(view, packages, inherited, dict(_patches(folder)))
 
 
-def _inherited(view: AssetView) -> Iterator[tuple[str, Any]]:
+def _inherited(view: AssetView, problems: list[str]) -> Iterator[tuple[str, Any]]:
     """Give the content of the files that inputs hand on; those of a record, where it is all."""
     names = [file_name(name) for name in (*CORE_FILES[2:], *LEGACY_FILES)]
     if [one.path for one in view.files] == [WHOLE_RECORD]:
-        record = _content(view.folder / WHOLE_RECORD)
+        record = read_or_tell(view.folder / WHOLE_RECORD, problems) or {}
         for name in names:
-            inside = record.get(name.removesuffix(".json")) if isinstance(record, dict) else None
+            inside = record.get(name.removesuffix(".json"))
             if inside is not None:
                 yield name, inside
         return
     for name in names:
         if (view.folder / name).is_file():
-            yield name, _content(view.folder / name)
-
-
-def _content(path: Path) -> Any:
-    try:
-        return parse_json(read_bytes(path), path)
-    except OSError as error:
-        return f"cannot be read: {error.strerror or type(error).__name__}"
-    except ValueError:
-        return f"no JSON, of {path.stat().st_size} bytes"
+            yield name, read_or_tell(view.folder / name, problems)
 
 
 def _patches(folder: Path) -> Iterator[tuple[str, str]]:

@@ -22,8 +22,7 @@ from asset_provenance.corefiles import (
     PROVENANCE_FOLDER,
     WHOLE_RECORD,
     file_name,
-    parse_json,
-    read_bytes,
+    read_or_tell,
 )
 from asset_provenance.endings import status_in_notes
 from asset_provenance.errors import StorageError, UsageError
@@ -77,9 +76,9 @@ def read_view(folder: Path) -> AssetView:
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: give the folder that holds the asset")
     problems: list[str] = []
-    found = {name: _read(folder / file_name(name), problems) for name in CORE_FILES[:2]}
+    found = {name: read_or_tell(folder / file_name(name), problems) for name in CORE_FILES[:2]}
     if not any(found.values()):
-        record = _read(folder / WHOLE_RECORD, problems)
+        record = read_or_tell(folder / WHOLE_RECORD, problems)
         if record is not None:
             inside = {name: record.get(name) for name in found}
             found = {name: one if isinstance(one, dict) else None for name, one in inside.items()}
@@ -96,7 +95,7 @@ def read_view(folder: Path) -> AssetView:
             f"there is neither {file_name(DATA_DESCRIPTION)} nor {file_name(_PROCESSING)} in "
             f"{folder}: {hint}"
         )
-    manifest = _read(folder / MANIFEST, problems) or {}
+    manifest = read_or_tell(folder / MANIFEST, problems) or {}
     processing = found[_PROCESSING] or {}
     return AssetView(
         folder=folder,
@@ -110,18 +109,6 @@ def read_view(folder: Path) -> AssetView:
         unfinished=unfinished,
         problems=tuple(problems),
     )
-
-
-def _read(path: Path, problems: list[str]) -> dict[str, Any] | None:
-    if not os.path.lexists(path):
-        return None
-    try:
-        return parse_json(read_bytes(path), path)
-    except OSError as error:
-        problems.append(f"{path} cannot be read: {error.strerror or type(error).__name__}")
-    except ValueError as error:
-        problems.append(str(error))
-    return None
 
 
 def _unfinished(folder: Path) -> int:

@@ -14,8 +14,7 @@ from asset_provenance.corefiles import (
     DATA_DESCRIPTION,
     WHOLE_RECORD,
     file_name,
-    parse_json,
-    read_bytes,
+    read_or_tell,
 )
 from asset_provenance.records import InputRef
 from asset_provenance.services import docdb
@@ -245,15 +244,7 @@ def _metadata(folder: Path, core_files: Sequence[str] = (DATA_DESCRIPTION,)) -> 
 
 def _read(path: Path, problems: list[str]) -> Mapping[str, Any] | None:
     """Read a file; None if there is none. One that cannot be read says nothing, and why."""
-    try:
-        return parse_json(read_bytes(path), path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        problems.append(f"{path} cannot be read: {error.strerror or type(error).__name__}")
-    except ValueError as error:
-        problems.append(str(error))
-    return {}
+    return read_or_tell(path, problems) or ({} if os.path.lexists(path) else None)
 
 
 def _of_record(name: str, records: list[Mapping[str, Any]]) -> Found:

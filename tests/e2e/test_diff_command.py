@@ -198,6 +198,12 @@ def test_what_cannot_be_read_is_told_to_those_who_wonder_where_it_is(tmp_path: P
     assert done.status == 1
     assert "not compared: A: " in done.out
     assert "processing.json is not valid JSON" in done.out
+    same = [others(tmp_path / name, process("fit")) for name in ("one", "two")]
+    for folder, content in zip(same, ("{", "[["), strict=True):
+        (folder / "subject.json").write_text(content)
+    done = diff(*same)
+    assert done.status == 0
+    assert done.out.count("subject.json is not valid JSON") == 2
 
 
 def test_long_values_are_told_where_they_differ_and_secrets_not_at_all(tmp_path: Path) -> None:

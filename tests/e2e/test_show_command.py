@@ -183,6 +183,14 @@ def test_where_only_ascii_is_known_the_drawing_is_ascii(
     assert "    +-- fit  Analysis  failed\n    |   why " in done.out
 
 
+def test_that_the_run_failed_is_seen_however_much_is_noted(tmp_path: Path) -> None:
+    folder = others(tmp_path / "noted", "fit")
+    path = folder / "processing.json"
+    notes = "\n".join([*(f"note {n}" for n in range(20)), "The run failed: ValueError: no"])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "notes": notes}))
+    assert re.search(r"\nnotes +The run failed: ValueError: no\n +note 0\n", show(folder).out)
+
+
 def test_of_many_processes_some_are_shown_those_that_failed_among_them(tmp_path: Path) -> None:
     folder = others(tmp_path / "many", *(f"step {n}" for n in range(300)))
     path = folder / "processing.json"

@@ -228,6 +228,19 @@ def test_that_each_was_told_its_own_folder_is_no_difference() -> None:
     assert compare(side("first", out="/data/first"), side("second", out="second")).differences == ()
     found = compare(side("first", n="first"), side("second", n="third"))
     assert told(found) == [("parameters", "n", "first", "third")]
+    found = compare(side("first", n="/sessions/first"), side("second", n="/sessions/second"))
+    assert told(found) == [("parameters", "n", "/sessions/first", "/sessions/second")]
+
+
+def test_that_a_run_failed_is_a_difference_though_no_process_did() -> None:
+    ends = ["The run failed: ValueError: no", "Interrupted: the program ended before it had. x"]
+    fine, failed, killed = (
+        Side(AssetView(HERE, notes=("Ran in a capsule.", *end))) for end in ([], ends[:1], ends[1:])
+    )
+    path = "how the run ended"
+    assert told(compare(fine, fine)) == []
+    assert told(compare(fine, failed)) == [("outcome", path, ABSENT, "failed")]
+    assert told(compare(failed, killed)) == [("outcome", path, "failed", "interrupted")]
 
 
 def test_what_follows_a_process_that_only_one_has_is_told_by_that_process() -> None:

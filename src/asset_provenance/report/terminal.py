@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from asset_provenance.endings import status_in_notes
 from asset_provenance.records import ProcessStatus
 from asset_provenance.report.words import (
     code_in_short,
@@ -244,7 +245,10 @@ def _of_asset(view: AssetView) -> Iterator[tuple[str, str]]:
         if source is not None:
             paths = [one.path for one in view.files if one.inherited_from == source]
             yield "inherited", f"{listed(paths)}, from {shown(source)}"
-    notes = [shown(line) for line in view.notes if line.strip()]
+    lines = [line for line in view.notes if line.strip()]
+    # How the run ended is seen however much is noted besides.
+    lines.sort(key=lambda line: status_in_notes(line) is ProcessStatus.COMPLETED)
+    notes = list(map(shown, lines))
     if len(notes) > _MOST_LINES:
         more = len(notes) - _MOST_LINES
         notes[_MOST_LINES:] = [f"and {counted(more, 'more line')}: see them with --json"]
