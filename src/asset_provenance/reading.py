@@ -17,6 +17,7 @@ from typing import Any
 from asset_provenance.corefiles import (
     CORE_FILES,
     DATA_DESCRIPTION,
+    FRAGMENT_ENDING,
     JOURNAL_FOLDER,
     MANIFEST,
     PROVENANCE_FOLDER,
@@ -86,11 +87,14 @@ def read_view(folder: Path) -> AssetView:
     if not any(found.values()):
         if problems:
             raise StorageError("\n".join(problems))
-        hint = (
-            f"a run has left its record there; see asset-provenance recover {folder}"
-            if unfinished
-            else "give the folder that holds the asset"
-        )
+        hint = "give the folder that holds the asset"
+        if unfinished:
+            hint = f"a run has left its record there; see asset-provenance recover {folder}"
+        elif next(folder.glob(f"*{FRAGMENT_ENDING}"), None) is not None:
+            hint = (
+                "it holds a stage of a pipeline; put all stages together with: asset-provenance "
+                f"merge {folder} ... --output DIR"
+            )
         raise UsageError(
             f"there is neither {file_name(DATA_DESCRIPTION)} nor {file_name(_PROCESSING)} in "
             f"{folder}: {hint}"
@@ -155,7 +159,10 @@ def _processes(
         for name in known
     }
     inherited = manifest.get("inherited_processes")
-    of_inputs = set(as_texts(inherited)) if isinstance(inherited, list) else None
+    # The manifest of what was merged has no name: it came from stages, and nothing tells which of
+    # it had come with an input.
+    is_of_run = isinstance(inherited, list) and manifest.get("name") is not None
+    of_inputs = set(as_texts(inherited)) if is_of_run else None
     times = {name: (as_time(item.get("start_date_time")), _end(item)) for name, item in named}
     parents = _parents(manifest.get("parents"), edges, times)
     for name, item in named:

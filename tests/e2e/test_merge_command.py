@@ -56,6 +56,19 @@ def test_each_step_is_there_once_with_the_edges_that_were_said(
     assert Path("all/processing.json").read_bytes() == Path("again/processing.json").read_bytes()
 
 
+def test_what_was_merged_is_shown_as_nothing_that_came_with_an_input(
+    stages: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert merge(*stages, "--output", "all") == 0
+    capsys.readouterr()
+    assert main(["show", "all"]) == 0
+    out = capsys.readouterr().out
+    assert "3 processes, " in out
+    assert "inherited" not in out
+    assert main(["show", "third"]) == 2
+    assert "asset-provenance merge third ... --output DIR" in capsys.readouterr().err
+
+
 def test_stages_a_folder_below_and_assets_among_them_are_merged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
