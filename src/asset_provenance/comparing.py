@@ -37,6 +37,7 @@ __all__ = ["Comparison", "Side", "compare"]
 
 _OF_RUN = "Parameters of the run: "
 _CHANGES = "uncommitted changes"
+_NOT_IN_PATCH = re.compile(r"uncommitted changes.*(?:, without the large | of its own: )")
 _SUM = re.compile(r"uncommitted changes.*SHA-256 is ([0-9a-f]{64})")
 
 
@@ -217,6 +218,8 @@ def _of_pair(pair: Pair, side: Side, side_after: Side) -> Iterator[Difference]:
     yield from of_sets("inputs", "input", used_assets(before), used_assets(after))
     yield from _of_code(before, after, side.patches, side_after.patches)
     yield from _of_parameters(before.parameters, after.parameters, side.view, side_after.view)
+    # Of many calls that are one process, the parameters that varied stand in the notes only.
+    yield from of_values("parameters", "further calls", before.repeats, after.repeats)
     for path, value, value_after in value_differences(before.results, after.results):
         yield Difference("outcome", path, value, value_after)
     yield from _of_environment(before, after)
@@ -239,7 +242,9 @@ def _of_code(
     yield from of_values("code", "version", one.version, other.version)
     if one.is_dirty and other.is_dirty:
         changes = [
-            patches.get(code.commit_hash or "") or _told_sum(process)
+            None
+            if any(map(_NOT_IN_PATCH.search, process.notes))
+            else patches.get(code.commit_hash or "") or _told_sum(process)
             for process, code, patches in (
                 (before, one, patches_before),
                 (after, other, patches_after),

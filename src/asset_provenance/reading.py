@@ -54,6 +54,7 @@ _BEYOND = re.compile(
     r"^\d+ untracked (?:file or folder is|files or folders are) not in the commit: "
     r"|^.+ itself is not in the commit$"
 )
+_REPEATS = re.compile(r"^\d+ further calls of .+, together one process\.")
 _OWN_UNIT = "of one core"
 """In the unit of our own measurements: there, the memory is in percent of what there is."""
 _BYTES = {"byte": 1, "kilobyte": 1e3, "megabyte": 1e6, "gigabyte": 1e9, "terabyte": 1e12}
@@ -240,6 +241,7 @@ def _process(name: str, item: Mapping[str, Any], **known: Any) -> ProcessView:
         experimenters=as_texts(item.get("experimenters")),
         notes=_lines(notes),
         resources=_resources(item.get("resources"), start),
+        repeats=next(filter(_REPEATS.match, _lines(notes)), None),
         **known,
     )
 

@@ -126,6 +126,8 @@ class ProcessView:
         Whether it came with an input; None where no manifest tells.
     resources
         What it ran on and used.
+    repeats
+        What its notes say of many calls that together are this process.
     """
 
     name: str
@@ -146,6 +148,7 @@ class ProcessView:
     parent: str | None = None
     is_inherited: bool | None = None
     resources: ResourceView | None = None
+    repeats: str | None = None
 
     @property
     def told_status(self) -> ProcessStatus | None:

@@ -163,6 +163,22 @@ def test_uncommitted_changes_of_both_are_compared_where_anything_tells_them(
     assert told(found) == ([("code", "uncommitted changes", "yes", said)] if said else [])
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        "2 files have uncommitted changes, kept as provenance/uncommitted-1.patch, without the "
+        "large table.csv",
+        "1 submodule has uncommitted changes of its own: lib",
+    ],
+)
+def test_equal_patches_that_do_not_hold_all_changes_are_not_called_the_same(note: str) -> None:
+    code = CodeView(commit_hash="1" * 40, is_dirty=True)
+    one = [process("fit", code=code, notes=(note,))]
+    found = compared(one, one, *[{"patches": {"1" * 40: "a"}}] * 2)
+    said = "yes; whether the same is not known"
+    assert told(found) == [("code", "uncommitted changes", "yes", said)]
+
+
 def test_a_patch_that_was_not_kept_is_known_by_its_sum_in_the_notes() -> None:
     note = "1 file has uncommitted changes: run.py; the patch is not kept; its SHA-256 is "
     code = CodeView(commit_hash="1" * 40, is_dirty=True)

@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asset_provenance import DerivedAsset, StorageError, UsageError, current_process, track_process
+from asset_provenance.differing import differ
 from asset_provenance.reading import read_view
 from asset_provenance.records import ProcessStatus
 from asset_provenance.views import AssetView
+
+FACTS: dict[str, Any] = {
+    "inputs": (),
+    "base_name": "made",
+    "project_name": "Views",
+    "investigators": ["Ada Lovelace"],
+    "funding_source": "AI",
+    "modalities": ["ecephys"],
+    "experimenters": ["Ada Lovelace"],
+}
 
 
 def written(folder: Path, **files: object) -> AssetView:
@@ -34,14 +46,7 @@ def own(tmp_path: Path) -> AssetView:
         with pytest.raises(ValueError, match="not this one"):
             inner(1)
 
-    facts = {
-        "project_name": "Views",
-        "investigators": ["Ada Lovelace"],
-        "funding_source": "AI",
-        "modalities": ["ecephys"],
-        "experimenters": ["Ada Lovelace"],
-    }
-    with DerivedAsset("views", inputs=(), base_name="made", output_dir=tmp_path, **facts):
+    with DerivedAsset("views", output_dir=tmp_path, **FACTS):
         outer()
     return read_view(tmp_path)
 
@@ -178,6 +183,24 @@ def test_code_is_clean_only_if_nothing_speaks_against_it(
     del content["data_processes"][0]["code"]["language"]  # as of code="url@commit"
     named = written(own.folder, processing=content).processes[0].code
     assert named.is_dirty is (is_dirty or None)
+
+
+def test_of_many_calls_that_are_one_process_it_is_told_how_many_and_what_varied(
+    tmp_path: Path,
+) -> None:
+    @track_process
+    def step(number: int) -> None: ...
+
+    folders = [tmp_path / "few", tmp_path / "more"]
+    for folder, calls in zip(folders, (150, 160), strict=True):
+        with DerivedAsset("steps", output_dir=folder, parameters={}, **FACTS):
+            for number in range(calls):
+                step(number)
+
+    told = read_view(folders[0]).processes[-1].repeats
+    assert told == "50 further calls of step, together one process. Varied: number from 100 to 149."
+    (found,) = differ(*folders).comparison.differences
+    assert (found.topic, found.path, found.before) == ("parameters", "further calls", told)
 
 
 def test_real_assets_are_read(samples: Path) -> None:

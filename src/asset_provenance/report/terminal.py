@@ -299,6 +299,7 @@ def _of_process(
     process: ProcessView, inside: set[str], left_out: Iterable[_Column]
 ) -> Iterator[tuple[str, str]]:
     yield "why", shown(reason(process) or "")
+    yield "calls", shown(process.repeats or "")
     for column in left_out:
         yield column.title, column.tell(process)
     yield "code", code_in_short(process.code)
