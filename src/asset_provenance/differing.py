@@ -48,13 +48,13 @@ class Differing:
         What differs.
     ranges
         The commits between those of the first and of the second, if a clone was given.
-    gaps
+    is_shallow
         Whether that clone is one that has not all of its history.
     """
 
     comparison: Comparison
     ranges: tuple[CommitRange, ...] = ()
-    gaps: bool = False
+    is_shallow: bool = False
 
 
 def differ(before: Path, after: Path, repository: Path | None = None) -> Differing:
@@ -86,7 +86,9 @@ def differ(before: Path, after: Path, repository: Path | None = None) -> Differi
         changes = dict.fromkeys(change[1:] for change in comparison.code_changes)
         ranges = tuple(find_range(ask, *change) for change in changes)
     except NoAnswerError as error:
-        raise UsageError(f"{repository} cannot be searched: {error}") from error
+        raise UsageError(
+            f"{repository} cannot be searched: {error}; give a clone of the code's repository"
+        ) from error
     return Differing(comparison, ranges, is_shallow)
 
 

@@ -130,6 +130,12 @@ def test_a_clone_that_lacks_a_commit_or_whose_commits_diverged_says_so(
     assert lacking.status == 1
     assert f"the clone does not have {made.commits[0][:12]}\n  -> git fetch --all" in lacking.out
 
+    both = tmp_path / "both"
+    git(tmp_path, "clone", "-q", "--depth", "2", f"file://{made.clone}", str(both))
+    cut = diff(made.first, made.second, "--repo", both).out
+    assert "there may be more commits between\n  -> git fetch --unshallow" in cut
+    assert "shallow" not in diff(made.first, made.second, "--repo", made.clone).out
+
     full = tmp_path / "full"
     git(tmp_path, "clone", "-q", str(made.clone), str(full))
     git(full, "checkout", "-q", "-b", "side", made.commits[0])

@@ -219,7 +219,7 @@ def test_what_cannot_be_read_and_who_left_no_metadata_is_said_with_what_mends_it
     assert done.status == 0
     assert "data_description.json is not valid JSON: line 1" in done.out
     assert f"-> asset-provenance check '{folder}'\n" in done.out
-    assert "warning: 1 run left no metadata here, or still at work\n" in done.out
+    assert "warning: 1 run without metadata: ended too early, or still at work\n" in done.out
     assert f"-> asset-provenance recover '{folder}'\n" in done.out
 
 

@@ -44,7 +44,14 @@ def diff(
     if as_json:
         say_json(_as_json(found))
     else:
-        draw(DifferenceDrawing(found.comparison, found.ranges, everything=everything))
+        draw(
+            DifferenceDrawing(
+                found.comparison,
+                found.ranges,
+                everything=everything,
+                is_shallow=found.is_shallow,
+            )
+        )
     raise typer.Exit(1 if found.comparison.differences else 0)
 
 
@@ -79,6 +86,7 @@ def _as_json(found: Differing) -> dict[str, Any]:
             }
             for one in found.ranges
         ],
+        "shallow": found.is_shallow,
         "patches": [str(path) for path in compared.patches],
         "not_compared": list(compared.not_compared),
     }

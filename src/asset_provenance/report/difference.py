@@ -52,6 +52,8 @@ class DifferenceDrawing:
         The commits between those of the one and of the other, as far as they were looked for.
     everything
         Whether all differences are told, however many there are.
+    is_shallow
+        Whether they were looked for where not all of the history is.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class DifferenceDrawing:
         ranges: Sequence[CommitRange] = (),
         *,
         everything: bool = False,
+        is_shallow: bool = False,
     ) -> None:
         self._comparison = comparison
         self._ranges = {(one.before, one.after): one for one in ranges}
+        self._is_shallow = is_shallow
         self._own = {pair.name for pair in comparison.pairs if not pair.before.is_inherited}
         self._most = math.inf if everything else _LINES
 
@@ -137,6 +141,9 @@ class DifferenceDrawing:
                 yield Text(f"  -> {place}, or give that to this command: --repo CLONE")
             else:
                 yield from _range(found)
+                if self._is_shallow and not found.missing:
+                    yield Text("  the clone is shallow: there may be more commits between")
+                    yield Text("  -> git fetch --unshallow")
 
 
 def _names(compared: Comparison) -> Table:

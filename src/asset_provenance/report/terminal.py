@@ -260,7 +260,7 @@ def _warnings(view: AssetView) -> Iterator[Text]:
     found = [(problem, "check") for problem in view.problems]
     if view.unfinished:
         runs = counted(view.unfinished, "run")
-        found.append((f"{runs} left no metadata here, or still at work", "recover"))
+        found.append((f"{runs} without metadata: ended too early, or still at work", "recover"))
     for told, command in found:
         yield Text(f"warning: {shown(told)}", style=_WARNING)
         yield Text(f"-> asset-provenance {command} {folder}")
