@@ -13,7 +13,7 @@ from typing import Any, Literal
 from aind_data_schema_models.data_name_patterns import DataRegex
 
 from asset_provenance.assetrefs import asset_ref, recordable
-from asset_provenance.views import as_time
+from asset_provenance.views import as_objects, as_time
 
 __all__ = ["Kind", "Parentage", "Use", "parentage", "time_in_name"]
 
@@ -154,13 +154,13 @@ def _inputs(name: str, processing: Mapping[str, Any]) -> dict[str, _Input]:
     inputs: dict[str, _Input] = {}
     pipeline = processing.get("processing_pipeline")  # of schema v1
     holder = pipeline if isinstance(pipeline, dict) else processing
-    for process in _objects(holder.get("data_processes")):
+    for process in as_objects(holder.get("data_processes")):
         kind = _text(process.get("process_type")) or _text(process.get("name")) or ""
         start = as_time(process.get("start_date_time"))
         key = None if start is None else (kind, start.isoformat())
         own_name = recordable(_text(process.get("name")) or kind)
         _take(inputs, [*_of_code(process.get("code")), *_of_v1(process)], own_name, key)
-    for code in _objects(processing.get("pipelines")):
+    for code in as_objects(processing.get("pipelines")):
         made_by = recordable(_text(code.get("name")) or _text(code.get("url")) or "")
         _take(inputs, _of_code(code), made_by, ("pipeline", made_by))
     inputs.pop(name, None)  # a step that works on what an earlier one left in the asset itself
@@ -187,8 +187,8 @@ def _take(
 def _of_code(code: Any) -> list[tuple[str, bool, str | None]]:
     """Give the assets that a code had as its input, with the group that each was in."""
     found: list[tuple[str, bool, str | None]] = []
-    for entry in _objects(code.get("input_data") if isinstance(code, dict) else None):
-        members = _objects(entry.get("assets"))
+    for entry in as_objects(code.get("input_data") if isinstance(code, dict) else None):
+        members = as_objects(entry.get("assets"))
         group = (_text(entry.get("name")) or _text(entry.get("description"))) if members else None
         for asset in members or [entry]:
             name, url = _text(asset.get("name")), _text(asset.get("url"))
@@ -228,10 +228,6 @@ def _is_external(description: Mapping[str, Any]) -> bool:
     """Say whether it describes data from outside, as this package does."""
     summary = _text(description.get("data_summary")) or ""
     return description.get("project_name") == _EXTERNAL or bool(_FROM_OUTSIDE.search(summary))
-
-
-def _objects(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _text(value: Any) -> str | None:

@@ -36,6 +36,7 @@ from asset_provenance.views import (
     ProcessView,
     ResourceView,
     Series,
+    as_objects,
     as_text,
     as_texts,
     as_time,
@@ -106,7 +107,7 @@ def read_view(folder: Path) -> AssetView:
         folder=folder,
         description=found[DATA_DESCRIPTION] or {},
         processes=tuple(_processes(processing, manifest, problems)),
-        pipelines=tuple(_code(item, "", None) for item in _objects(processing.get("pipelines"))),
+        pipelines=tuple(_code(item, "", None) for item in as_objects(processing.get("pipelines"))),
         notes=_lines(processing.get("notes")),
         files=tuple(_files(folder, manifest)),
         label=as_text(manifest.get("process_name")),
@@ -141,7 +142,7 @@ def _processes(
 ) -> Iterator[ProcessView]:
     pipeline = processing.get("processing_pipeline")  # of schema v1
     holder = pipeline if isinstance(pipeline, dict) else processing
-    items = [*_objects(holder.get("data_processes")), *_objects(processing.get("analyses"))]
+    items = [*as_objects(holder.get("data_processes")), *as_objects(processing.get("analyses"))]
     if len(items) > _MOST_PROCESSES:
         problems.append(f"only the first {_MOST_PROCESSES:,} of {len(items):,} processes are read")
     kept = items[:_MOST_PROCESSES]
@@ -236,7 +237,7 @@ def _process(name: str, item: Mapping[str, Any], **known: Any) -> ProcessView:
         code=_code(code, notes or "", known["is_inherited"]),
         parameters=parameters if isinstance(parameters, dict) else {},
         results=results if isinstance(results, dict) else {},
-        inputs=tuple(map(_input, _objects(code.get("input_data")))),
+        inputs=tuple(map(_input, as_objects(code.get("input_data")))),
         output_path=as_text(item.get("output_path", item.get("output_location"))),
         experimenters=as_texts(item.get("experimenters")),
         notes=_lines(notes),
@@ -292,7 +293,7 @@ def _input(item: Mapping[str, Any]) -> InputRef:
         url=as_text(item.get("url")),
         assets=tuple(
             InputRef(name=as_text(one.get("name")), url=as_text(one.get("url")))
-            for one in _objects(item.get("assets"))
+            for one in as_objects(item.get("assets"))
         ),
         description=as_text(item.get("description")),
     )
@@ -329,7 +330,7 @@ def _resources(item: Any, start: datetime | None) -> ResourceView | None:
 
 def _series(items: Any, start: datetime | None) -> Series:
     points = []
-    for item in _objects(items):
+    for item in as_objects(items):
         time, value = as_time(item.get("timestamp")), _number(item.get("usage"))
         if time is not None and value is not None:
             start = start or time
@@ -349,10 +350,6 @@ def _mean(points: Series) -> float:
 
 def _end(item: Mapping[str, Any]) -> datetime | None:
     return as_time(item.get("end_date_time"))
-
-
-def _objects(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _lines(value: Any) -> tuple[str, ...]:

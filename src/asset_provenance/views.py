@@ -19,6 +19,7 @@ __all__ = [
     "ResourceView",
     "Series",
     "as_json",
+    "as_objects",
     "as_text",
     "as_texts",
     "as_time",
@@ -288,6 +289,11 @@ def _plain(value: Any) -> Any:
 def as_text(value: Any) -> str | None:
     """Give a text that says something, as every file and terminal can hold it."""
     return valid_text(value) if isinstance(value, str) and value.strip() else None
+
+
+def as_objects(items: Any) -> list[dict[str, Any]]:
+    """Give those of a list that are JSON objects."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def as_texts(values: Any) -> tuple[str, ...]:
