@@ -239,7 +239,7 @@ def _of_code(
     one, other = before.code, after.code
     yield from of_values("code", "repository", _plain_url(one.url), _plain_url(other.url))
     yield from of_values("code", "commit", one.commit_hash, other.commit_hash)
-    yield from of_values("code", "version", one.version, other.version)
+    yield from of_values("code", "version", _told_version(one), _told_version(other))
     if one.is_dirty and other.is_dirty:
         changes = [
             None
@@ -382,6 +382,12 @@ def _of_measurements(pair: Pair) -> Iterator[Difference]:
 
 def _version(code: CodeView) -> str:
     return code.version or code.commit_hash or "?"
+
+
+def _told_version(code: CodeView) -> str | None:
+    """Give the version; the id of a tree whose commit was found later says no more than that."""
+    is_told = code.commit_hash is not None and (code.version or "").startswith("tree:")
+    return None if is_told else code.version
 
 
 def _plain_url(url: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,15 @@ def test_that_each_was_told_its_own_folder_is_no_difference() -> None:
     assert told(found) == [("parameters", "n", "first", "third")]
     found = compare(side("first", n="/sessions/first"), side("second", n="/sessions/second"))
     assert told(found) == [("parameters", "n", "/sessions/first", "/sessions/second")]
+
+
+def test_a_commit_that_was_found_by_its_tree_is_that_commit() -> None:
+    tree = f"tree:{'2' * 40}"
+    resolved = replace(CODE, version=tree)
+    assert told(compared([process("a")], [process("a", code=resolved)])) == []
+    not_resolved = process("a", code=replace(CODE, version=tree, commit_hash=None))
+    paths = [path for _, path, *_ in told(compared([process("a")], [not_resolved]))]
+    assert paths == ["commit", "version"]
 
 
 def test_that_a_run_failed_is_a_difference_though_no_process_did() -> None:
