@@ -305,7 +305,7 @@ def _resources(item: Any, start: datetime | None) -> ResourceView | None:
     unit = as_text(item.get("usage_unit"))
     ram = _number(item.get("ram"))
     in_bytes = _BYTES.get(str(item.get("ram_unit")).lower())
-    ram = None if ram is None or in_bytes is None else ram * in_bytes
+    ram = None if ram is None or in_bytes is None else _number(ram * in_bytes)
     ram_usage = _series(item.get("ram_usage"), start)
     peak = None
     if ram is not None and ram_usage and _OWN_UNIT in (unit or ""):

@@ -156,6 +156,10 @@ def test_no_metadata_make_git_do_anything_else(made: Made, tmp_path: Path) -> No
         folder = others(tmp_path / str(number), process("fit", code=code))
         done = diff(made.first, folder, "--repo", made.clone)
         assert f"the clone does not have {name[:12]}\n" in done.out
+    code["commit_hash"] = "\x1b[2J;$(rm -r ~)"
+    done = diff(made.first, others(tmp_path / "hostile", process("fit", code=code)))
+    assert "\x1b" not in done.out
+    assert f"git log --oneline '{made.commits[0][:12]}..\\x1b[2J;$(rm -r'\n" in done.out
     assert not (made.clone / "x").exists()
 
 

@@ -13,7 +13,7 @@ from asset_provenance import DerivedAsset, StorageError, UsageError, current_pro
 from asset_provenance.differing import differ
 from asset_provenance.reading import read_view
 from asset_provenance.records import ProcessStatus
-from asset_provenance.views import AssetView
+from asset_provenance.views import AssetView, as_json
 
 FACTS: dict[str, Any] = {
     "inputs": (),
@@ -94,6 +94,7 @@ def test_a_whole_record_is_read_where_there_are_no_files_of_it(tmp_path: Path) -
         ({"data_processes": [None, 3, {}, {"code": [], "notes": 7, "start_date_time": "soon"}]}, 2),
         ({"data_processes": [{"name": "x", "start_date_time": "0001-01-01T00:00:00+14:00"}]}, 1),
         ({"data_processes": [{"name": "\ud800", "resources": {"ram": "1e999"}}]}, 1),
+        ({"data_processes": [{"resources": {"ram": 1e308, "ram_unit": "Terabyte"}}]}, 1),
         ({"data_processes": [{"name": "x"}, {"name": "x_1"}, {"name": "x"}, {"name": "x_1"}]}, 4),
         (
             {"data_processes": [{"name": "x"}, {"name": "x"}], "dependency_graph": {"x": ["x", 1]}},
@@ -108,6 +109,7 @@ def test_whatever_a_file_holds_is_read_as_far_as_it_can_be_understood(
 
     assert len(view.processes) == count
     assert len({one.name for one in view.processes}) == count
+    json.dumps(as_json(view), allow_nan=False)
     assert all(one.name.encode() and not one.depends_on for one in view.processes)
 
 

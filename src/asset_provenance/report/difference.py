@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -137,7 +138,8 @@ class DifferenceDrawing:
             found = self._ranges.get((before, after))
             if found is None:
                 place = f"in a clone of {shown(url)}" if url else "in a clone of it"
-                yield Text(f"  git log --oneline {before[:12]}..{after[:12]}")
+                between = shlex.quote(shown(f"{before[:12]}..{after[:12]}"))
+                yield Text(f"  git log --oneline {between}")
                 yield Text(f"  -> {place}, or give that to this command: --repo CLONE")
             else:
                 yield from _range(found)
