@@ -148,7 +148,7 @@ def _processes(
     kept = items[:_MOST_PROCESSES]
     names = [as_text(one.get("name")) or as_text(one.get("process_type")) or "?" for one in kept]
     named = list(zip(_told_apart(names), kept, strict=True))
-    known = {name for name, _ in named}
+    known = dict.fromkeys(name for name, _ in named)  # in their order, so that files are the same
     graph = processing.get("dependency_graph")
     edges = {
         name: tuple(

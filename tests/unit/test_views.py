@@ -78,6 +78,20 @@ def test_without_a_manifest_a_process_that_lasted_around_what_it_follows_is_its_
     assert again.processes[0].is_inherited is None
 
 
+def test_of_several_that_lasted_around_it_the_innermost_is_the_parent(tmp_path: Path) -> None:
+    def lasting(name: str, begun: int, ended: int) -> dict[str, str]:
+        times = (f"2026-01-01T{hour:02}:00:00Z" for hour in (begun, ended))
+        return {"name": name, **dict(zip(("start_date_time", "end_date_time"), times, strict=True))}
+
+    items = [lasting("inside", 4, 5), lasting("inner", 3, 6), lasting("outer", 1, 9)]
+    items.append(lasting("as outer", 1, 9))
+    graph = {"inner": ["inside"], "outer": ["inner", "inside"], "as outer": ["inner"]}
+
+    view = written(tmp_path, processing={"data_processes": items, "dependency_graph": graph})
+
+    assert [one.parent for one in view.processes] == ["inner", "as outer", None, None]
+
+
 def test_a_whole_record_is_read_where_there_are_no_files_of_it(tmp_path: Path) -> None:
     record = {"data_description": {"name": "whole", "source_data": ["a"]}, "processing": None}
     (tmp_path / "metadata.nd.json").write_text(json.dumps(record))
