@@ -169,6 +169,8 @@ def test_a_prov_document_is_read_back_as_it_was_written(asset: str) -> None:
     assert f"wasDerivedFrom(asset:{asset}, asset:{RAW}, -, -, -)" in told
     assert f"wasGeneratedBy(output:{asset}/count, {base}/count, -)" in told
     assert f"hadMember(asset:{asset}, output:{asset}/count)" in told
+    assert f"wasGeneratedBy(output:{asset}/Spike%20sorting" in told
+    assert f"hadMember(asset:{asset}, output:{asset}/Spike%20sorting)" not in told  # of the input
     assert f"wasAssociatedWith({base}/fit, person:Ada%20L., -)" in told or "Ada%20L\\." in told
     activities = read_json(Path("fit.json"))["activity"]
     failed = activities[f"{base}/count_1"]

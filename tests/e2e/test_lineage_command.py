@@ -218,6 +218,17 @@ def test_the_database_wins_and_a_folder_that_says_otherwise_is_told(
     assert "tells of other sources than the database" in told.err
 
 
+def test_a_folder_serves_where_the_database_has_only_the_name(
+    services: LoopbackServices, data_root: Path
+) -> None:
+    make_asset(data_root, carried=())
+    services.docdb.add_records([{"name": RAW, "location": f"s3://example-bucket/{RAW}"}])
+    derived(data_root, UNITS, RAW)
+    told = lineage(UNITS)
+    assert (told.status, told.out.splitlines()[-1]) == (0, f"goes back to 1 raw asset: {RAW}")
+    assert f"└── {RAW}  raw, in data/" in told.out
+
+
 def test_folders_serve_while_the_database_is_out_of_reach(
     services: LoopbackServices, data_root: Path
 ) -> None:

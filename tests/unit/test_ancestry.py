@@ -10,6 +10,21 @@ from asset_provenance import ancestry
 from asset_provenance.whereabouts import Found
 
 
+def test_what_the_sources_lead_to_anyway_is_no_reference() -> None:
+    def made(*sources: str, used: str) -> Found:
+        fit = {"name": "fit", "code": {"input_data": [{"name": used}]}}
+        return Found("folder", None, {"source_data": [*sources]}, {"data_processes": [fit]})
+
+    assets = {
+        "a": made("b", used="c"),
+        "b": made("c", used="c"),
+        "c": Found("folder", None, {"data_level": "raw"}),
+    }
+    way = ancestry.walk("a", assets["a"], lambda names: {name: assets[name] for name in names})
+    edges = [(name, use.asset) for name, asset in way.assets.items() for use in asset.said.uses]
+    assert edges == [("a", "b"), ("b", "c")]
+
+
 def walk(sources: Callable[[int], Sequence[int]]) -> ancestry.Ancestry:
     """Walk back from 0, where each number has the sources that the function gives."""
 

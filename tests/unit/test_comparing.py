@@ -180,6 +180,21 @@ def test_equal_patches_that_do_not_hold_all_changes_are_not_called_the_same(note
     assert told(found) == [("code", "uncommitted changes", "yes", said)]
 
 
+def test_whether_code_was_clean_is_told_only_where_some_had_changed() -> None:
+    clean, dirty, unknown = (
+        [process("fit", code=replace(CODE, is_dirty=state))] for state in (False, True, None)
+    )
+    assert told(compared(clean, unknown)) == []
+    assert told(compared(dirty, unknown)) == [("code", "uncommitted changes", "yes", ABSENT)]
+
+
+def test_uncommitted_changes_of_imported_packages_are_compared() -> None:
+    one = [process("fit")]
+    commit = "9" * 40
+    found = compared(one, one, *({"patches": {commit: each}} for each in "ab"))
+    assert told(found) == [("packages", f"uncommitted changes at {commit}", "a", "b")]
+
+
 def test_a_patch_that_was_not_kept_is_known_by_its_sum_in_the_notes() -> None:
     note = "1 file has uncommitted changes: run.py; the patch is not kept; its SHA-256 is "
     code = CodeView(commit_hash="1" * 40, is_dirty=True)

@@ -51,6 +51,14 @@ def test_what_is_used_is_a_reference_only_beside_sources_that_are_named() -> Non
     assert uses({"data_level": "raw"}, *inputs[1:]) == references
 
 
+@pytest.mark.parametrize(("level", "is_external"), [("derived", True), ("raw", False)])
+def test_no_raw_asset_is_external_whatever_its_project_is_called(
+    level: str, is_external: bool
+) -> None:
+    said = parentage("atlas", {"data_level": level, "project_name": "external data"}, {})
+    assert (said.is_external, said.is_origin) == (is_external, True)
+
+
 def test_a_step_that_works_on_the_asset_itself_makes_no_cycle() -> None:
     assert uses({"data_level": "derived", "source_data": [RAW]}, {"name": UNITS}) == [
         (RAW, "source")
