@@ -197,7 +197,7 @@ def test_resolve_finds_the_commit_among_thousands_and_writes_it(
     out = capsys.readouterr().out
     assert f"fit: {ran}" in out
     assert "in code/" in out
-    assert "looked at 5001 commits" in out
+    assert "looked at 5,001 commits" in out
     found = codes(results)
     assert {code["commit_hash"] for code in found.values()} == {ran}
     assert {code["url"] for code in found.values()} == {"https://github.com/org/capsule"}
