@@ -148,7 +148,9 @@ def test_what_had_ended_is_complete_and_what_was_open_is_interrupted(
     assert "Interrupted" not in (found["double"]["notes"] or "")
     for name in ("outer", "inner"):
         assert found[name]["notes"].startswith("Interrupted: the program ended before it had.")
-        assert found[name]["end_date_time"] == found["inner"]["start_date_time"]
+        # On a busy machine its record was synced once more before it ended.
+        assert found[name]["end_date_time"] >= found["inner"]["start_date_time"]
+    assert found["outer"]["end_date_time"] == found["inner"]["end_date_time"]
     notes = read_json(RESULTS / "processing.json")["notes"]
     assert "Interrupted: the program ended before it had." in notes
     assert "The metadata were written later, from the record of the run." in notes
@@ -810,7 +812,8 @@ def stopped_while_written(moved: int) -> str:
         write_set(
             run.output_dir,
             run.places[0],
-            assembled.files,
+            # A run that lasts for half a second also has a list of packages.
+            [file for file in assembled.files if not file.path.startswith("provenance/")],
             header={**assembled.header, "run": run.id},
         )
         kill()
@@ -979,7 +982,8 @@ def test_the_command_gives_json(command: Any) -> None:
     (found,) = json.loads(told)["runs"]
     assert (status, found["written"], found["refusal"], found["problems"]) == (1, False, None, [])
     assert [item["status"] for item in found["processes"]] == ["completed", "interrupted"]
-    assert [item["path"] for item in found["files"]] == ["data_description.json", "processing.json"]
+    files = [item["path"] for item in found["files"]]
+    assert files[:2] == ["data_description.json", "processing.json"]
     assert found["run"]["process_name"] == "tuning"
 
 
