@@ -216,6 +216,7 @@ def assemble(
         "inherited_processes": [
             name for name in built.processing.process_names if name in built.inherited
         ],
+        "given_processes": [name for name in built.processing.process_names if name in built.given],
         "parents": built.parents,
     }
     return AssembledSet(described.name, tuple(files), header)

@@ -107,7 +107,9 @@ def read_view(folder: Path) -> AssetView:
         folder=folder,
         description=found[DATA_DESCRIPTION] or {},
         processes=tuple(_processes(processing, manifest, problems)),
-        pipelines=tuple(_code(item, "", None) for item in as_objects(processing.get("pipelines"))),
+        pipelines=tuple(
+            _code(item, "", is_seen=False) for item in as_objects(processing.get("pipelines"))
+        ),
         notes=_lines(processing.get("notes")),
         files=tuple(_files(folder, manifest)),
         label=as_text(manifest.get("process_name")),
@@ -165,6 +167,7 @@ def _processes(
     # it had come with an input.
     is_of_run = isinstance(inherited, list) and manifest.get("name") is not None
     of_inputs = set(as_texts(inherited)) if is_of_run else None
+    given = set(as_texts(manifest.get("given_processes")))
     times = {name: (as_time(item.get("start_date_time")), _end(item)) for name, item in named}
     parents = _parents(manifest.get("parents"), edges, times)
     for name, item in named:
@@ -174,6 +177,7 @@ def _processes(
             depends_on=edges[name],
             parent=parents.get(name),
             is_inherited=None if of_inputs is None else name in of_inputs,
+            is_given=name in given,
         )
 
 
@@ -234,7 +238,9 @@ def _process(name: str, item: Mapping[str, Any], **known: Any) -> ProcessView:
         start=start,
         end=_end(item),
         status=status_in_notes(notes),
-        code=_code(code, notes or "", known["is_inherited"]),
+        code=_code(
+            code, notes or "", is_seen=known["is_inherited"] is False and not known["is_given"]
+        ),
         parameters=parameters if isinstance(parameters, dict) else {},
         results=results if isinstance(results, dict) else {},
         inputs=tuple(map(_input, as_objects(code.get("input_data")))),
@@ -259,7 +265,7 @@ def _code_of_v1(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _code(code: Mapping[str, Any], notes: str, is_inherited: bool | None) -> CodeView:
+def _code(code: Mapping[str, Any], notes: str, *, is_seen: bool) -> CodeView:
     commit = as_text(code.get("commit_hash"))
     beyond = tuple(filter(_BEYOND.match, _lines(notes)))
     is_dirty: bool | None = None
@@ -268,7 +274,7 @@ def _code(code: Mapping[str, Any], notes: str, is_inherited: bool | None) -> Cod
     elif (
         # Of a commit that a user named, with code="url@commit", nobody has looked at the files:
         # such code has no language.
-        commit and code.get("language") and is_inherited is False
+        commit and code.get("language") and is_seen
     ) and not (beyond or _UNKNOWN.search(notes)):
         is_dirty = False  # this package would have said so
     container, dependency = code.get("container"), code.get("core_dependency")

@@ -125,6 +125,8 @@ class ProcessView:
         that depends on it and lasted from before its start until after its end.
     is_inherited
         Whether it came with an input; None where no manifest tells.
+    is_given
+        Whether the script wrote it down itself, so that nobody saw it run.
     resources
         What it ran on and used.
     repeats
@@ -148,6 +150,7 @@ class ProcessView:
     depends_on: tuple[str, ...] = ()
     parent: str | None = None
     is_inherited: bool | None = None
+    is_given: bool = False
     resources: ResourceView | None = None
     repeats: str | None = None
 
@@ -157,7 +160,8 @@ class ProcessView:
 
         Of processes that others recorded, no word of failure does not mean that all went well.
         """
-        is_told = self.is_inherited is False or self.status is not ProcessStatus.COMPLETED
+        is_ours = self.is_inherited is False and not self.is_given
+        is_told = is_ours or self.status is not ProcessStatus.COMPLETED
         return self.status if is_told else None
 
     @property
@@ -261,7 +265,7 @@ def as_json(view: AssetView) -> dict[str, Any]:
 
     Its names are those of :class:`AssetView` and of what that holds. Times are in ISO 8601, a
     point of a series is a pair of seconds and value, and what is unknown is null. ``name`` and
-    ``seconds``, which are derived of others, are told, too.
+    ``seconds``, which are derived of others, are told, too; ``status`` is what is told of it.
 
     Parameters
     ----------
@@ -270,7 +274,7 @@ def as_json(view: AssetView) -> dict[str, Any]:
     """
     told: dict[str, Any] = {"name": view.name, **_plain(view)}
     for one, process in zip(told["processes"], view.processes, strict=True):
-        one["seconds"] = process.seconds
+        one["seconds"], one["status"] = process.seconds, process.told_status
     return told
 
 

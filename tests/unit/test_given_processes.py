@@ -15,6 +15,7 @@ import pytest
 
 from asset_provenance import DerivedAsset, UsageError, track_process
 from asset_provenance.cli import main
+from asset_provenance.reading import read_view
 from helpers.assets import FACTS, PEOPLE, RAW, graph, make_asset, process, processes, read_json
 from helpers.schema import validate_set
 
@@ -59,6 +60,18 @@ def test_a_given_process_stands_beside_what_was_recorded(data_root: Path) -> Non
     assert written["code"]["parameters"]["size"] == 7
     assert written["experimenters"] == ["Analysis Owner"]
     assert [record.name for record in asset.records] == ["seen"]
+
+
+def test_of_a_given_process_nothing_is_told_that_nobody_saw(data_root: Path) -> None:
+    named = schema().Code(url=CODE, commit_hash="a" * 40, language="Python")
+    with DerivedAsset("look", inputs=make_asset(data_root, carried=()), **PEOPLE) as asset:
+        asset.add_process(data_process(code=named))
+        with track_process("seen", inputs=RAW):
+            pass
+    told = {one.name: one for one in read_view(asset.output_dir).processes}
+    assert told["by_hand"].is_given
+    assert (told["by_hand"].told_status, told["by_hand"].code.is_dirty) == (None, None)
+    assert told["seen"].told_status == "completed"
 
 
 def test_where_given_processes_are_all_there_is_the_block_is_none(data_root: Path) -> None:

@@ -75,6 +75,8 @@ class BuiltProcessing(NamedTuple):
         All notes but those on what is refused.
     read_by_stages
         What the processes of earlier stages say they read.
+    given
+        The names of the processes that the script has written down itself.
     parents
         Of each new process that ran inside another, that one, by their names.
     """
@@ -84,6 +86,7 @@ class BuiltProcessing(NamedTuple):
     refused: Mapping[str, bytes]
     notes: Sequence[str]
     read_by_stages: Sequence[InputRef]
+    given: frozenset[str]
     parents: Mapping[str, str]
 
 
@@ -201,7 +204,15 @@ def build_processing(
     parents = {
         by_id[record.id]: by_id[record.parent_id] for record in ordered if record.parent_id in by_id
     }
-    return BuiltProcessing(processing, names_inherited, refused.files, list(notes), read, parents)
+    return BuiltProcessing(
+        processing,
+        names_inherited,
+        refused.files,
+        list(notes),
+        read,
+        merged.names - names_inherited,
+        parents,
+    )
 
 
 def _fit_series(new: Sequence[DataProcess], others: Sequence[DataProcess]) -> list[str]:
