@@ -93,7 +93,7 @@ class Command:
         Returns
         -------
         int
-            The exit status that shells have for its end.
+            Its exit status, or the number of the signal that ended it made negative.
         """
         try:
             status = self._carry_out(run)
@@ -103,10 +103,10 @@ class Command:
         except BaseException as error:
             run.close(error)
             raise
-        shown = 128 - status if status < 0 else status
-        run.recorder.block.add_results(exit_status=shown)
+        # As shells tell it.
+        run.recorder.block.add_results(exit_status=128 - status if status < 0 else status)
         run.end(_outcome(status))
-        return shown
+        return status
 
     def _carry_out(self, run: Run) -> int:
         from asset_provenance.foreground import Foreground  # noqa: PLC0415 - not for every system

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from asset_provenance.capture.proc import ancestors, is_stopped
 
-__all__ = ["ENDINGS", "Foreground", "name_of"]
+__all__ = ["ENDINGS", "Foreground", "end_like", "name_of"]
 
 _SHELL = "/bin/sh"
 
@@ -25,10 +27,10 @@ ENDINGS = frozenset(
     (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU)
 )
 """Signals by which programs are ended from outside."""
-_OF_THE_PROGRAM = frozenset(
+_UNTAKEN = frozenset((signal.SIGKILL, signal.SIGSTOP))
+_OF_THE_PROGRAM = _UNTAKEN | frozenset(
     getattr(signal, name)
     for name in (
-        *("SIGKILL", "SIGSTOP"),  # nobody can take these
         *("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS"),
         *("SIGPIPE", "SIGXFSZ", "SIGTTIN", "SIGTTOU"),
         *("SIGWINCH", "SIGURG"),  # nothing happens, and the terminal's is for all
@@ -48,6 +50,27 @@ _A_MOMENT = 0.05
 def name_of(number: int) -> str:
     """Give the name of a signal; those of real time have none."""
     return next((one.name for one in signal.Signals if one == number), f"signal {number}")
+
+
+def end_like(status: int) -> NoReturn:
+    """End this program as the other one has ended.
+
+    After a Ctrl-C, a shell ends its loop or script only if a signal has ended what it ran.
+
+    Parameters
+    ----------
+    status
+        As :meth:`Foreground.wait` gives it.
+    """
+    if status < 0:
+        # A core of this program would take the place of that one's.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        if -status not in _UNTAKEN:
+            signal.signal(-status, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-status})
+        os.kill(os.getpid(), -status)
+    # Nothing but its own end stops the first program of a container.
+    sys.exit(128 - status if status < 0 else status)
 
 
 class Foreground:

@@ -213,7 +213,7 @@ def test_bytes_pass_untouched_and_a_closed_pipe_ends_the_command() -> None:
         assert running.stdout.read(len(content)) == content
         feeding.join()
         running.stdout.close()
-        assert running.wait(timeout=40) == 128 + signal.SIGPIPE
+        assert running.wait(timeout=40) == -signal.SIGPIPE
         assert b"asset-provenance recover" in running.stderr.read()
 
 
@@ -286,6 +286,16 @@ def test_a_terminal_stops_and_interrupts_the_command_alone(
         assert "asset-provenance show results" in shown
         terminal.type("echo status $?\n")
         terminal.wait_for("status 0")
+        # The shell ends its loop only if a signal has ended what it ran.
+        script = "import time; print('asleep', flush=True); time.sleep(50)"
+        command = shlex.join([*RUN, *FACTS, "--overwrite", "--", sys.executable, "-c", script])
+        terminal.type(f"for turn in first second; do echo the $turn; {command}; done\n")
+        terminal.wait_for("the first")
+        terminal.wait_for("asleep")
+        terminal.type(CTRL_C)
+        assert "the second" not in terminal.wait_for("READY ")
+        terminal.type("echo status $?\n")
+        terminal.wait_for("status 130")
     finally:
         terminal.close()
     (made,) = processes(Path("results")).values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,7 +73,8 @@ def run(
     A line for a shell is given to one: run -- sh -c "a | b > results/c". What is wrong or missing
     is told before it starts. Tracked calls of Python programs inside are recorded as well.
 
-    Exit status: the program's own, 128 and its number for a signal; 2 if nothing was run.
+    Exit status: the program's own; a signal that ends it ends this command as well, which shells
+    tell as 128 and its number; 2 if nothing was run.
     """
     from asset_provenance import commandrun, recovery  # noqa: PLC0415 - slow
     from asset_provenance.options import (  # noqa: PLC0415 - as above
@@ -109,5 +109,8 @@ def run(
             f"{error}\nIn this command, facts are given with --set NAME=VALUE, inputs with "
             "--inputs INPUT, a base name with --base-name; --overwrite replaces files."
         ) from None
+    status = wanted.carry_out(opened)
+    from asset_provenance.foreground import end_like  # noqa: PLC0415 - not for every system
+
     # Past the parser, for which some statuses have a meaning of their own.
-    sys.exit(wanted.carry_out(opened))
+    end_like(status)
