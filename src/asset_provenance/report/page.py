@@ -73,6 +73,7 @@ def page(view: AssetView, findings: Sequence[Found], version: str) -> str:
     in_full = (*own, *inherited)[:_MOST_IN_FULL]
     drawn = {one.name: curves(one) for one in in_full}
     found = {curve.what for of_one in drawn.values() for curve in of_one}
+    parents = {one.name: one.parent for one in view.processes}
     return (
         environment()
         .get_template("page.html.j2")
@@ -91,6 +92,10 @@ def page(view: AssetView, findings: Sequence[Found], version: str) -> str:
             warnings_count=len(findings) + len(view.problems) + bool(view.unfinished),
             graph=drawing(view),
             in_full=in_full,
+            followed={
+                one.name: [name for name in one.depends_on if parents.get(name) != one.name]
+                for one in in_full
+            },
             anchors={one.name: f"p{number}" for number, one in enumerate(in_full, start=1)},
             is_folded=len(in_full) > _MOST_OPEN,
             packages=[_package_list(path) for path in view.packages],

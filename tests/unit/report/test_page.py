@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,17 @@ def test_of_thousands_of_processes_the_first_are_shown_and_the_rest_is_told() ->
     assert text.count('<details class="process') == 1000
     assert text.count("300 more processes are not shown here") == 2
     assert "too many boxes" in text
+
+
+def test_a_process_does_not_follow_what_ran_inside_of_it() -> None:
+    before, whole = ran("before", 0, 1), ran("whole", 1, 5, depends_on=("part", "before"))
+    part = ran("part", 2, 1, parent="whole")
+
+    text = page(AssetView(Path("x"), processes=(before, whole, part)), [], "1.0")
+
+    followed = re.findall(r"<dt>Follows</dt><dd>(.*?)</dd>", text, re.DOTALL)
+    assert ["part" in one for one in followed] == [False]
+    assert "before" in followed[0]
 
 
 def test_an_asset_without_processes_or_facts_has_a_page() -> None:
