@@ -73,6 +73,12 @@ _TRANSPARENT = frozenset(
 """Programs that start another one as it would be started without them."""
 _SETTING_UP = frozenset((".", "source"))
 """What these read in a shell line is no more than its beginning."""
+_RUNNING_NOTHING = frozenset((
+    *("cat", "cd", "cp", "diff", "du", "echo", "file", "grep", "gzip", "head", "install", "less"),
+    *("ln", "ls", "md5sum", "mkdir", "mv", "printf", "rm", "rsync", "sed", "sha256sum", "sort"),
+    *("stat", "tail", "tar", "tee", "test", "touch", "wc", "zip", "["),
+))  # fmt: skip
+"""To these, code is a file like any other."""
 _CHANGING = _SETTING_UP | frozenset(
     (
         *("eval", "export", "declare", "typeset", "alias", "hash", "module", "ml", "workon"),
@@ -195,7 +201,7 @@ def _all(named: Named, program: str) -> Iterator[_Candidate]:
         is_clear = not named.sets_path and (is_whole or before.isdisjoint(_CHANGING))
         given = [standard_input()] if is_whole else []
         found = program if is_whole else None
-        if words[0] not in _SETTING_UP:
+        if words[0] not in _SETTING_UP and _stem(words[0]) not in _RUNNING_NOTHING:
             yield from _of_words([*words, *filter(None, given)], cwd, found, is_clear=is_clear)
         before.add(words[0])
 

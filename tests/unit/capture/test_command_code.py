@@ -70,6 +70,8 @@ def of(line: str) -> CommandCode:
         ('sh -c "cd package && python3 part.py"', "package/part.py", "Python"),
         ('env A=1 bash -eo pipefail -c "R --no-save < fit.R | gzip"', "fit.R", "R"),
         ("sh -c 'for i in 1 2; do ./tool $i; done'", "tool", "Bash"),
+        ("sh -c 'cp run.sh out/; test -f tool && echo fit.m | cat && Rscript fit.R'", "fit.R", "R"),
+        ("cp steps.py out", None, None),
         ("gzip -c data.csv", None, None),
         ("python3 -c 'print(1)'", None, None),
         ("python3 -m http.server", None, None),
