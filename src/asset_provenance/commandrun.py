@@ -68,7 +68,12 @@ class Command:
         if not words or not words[0]:
             raise UsageError("no command was given; write it after --: ... run -- COMMAND ARGS")
         program = _found(words[0])
-        cwd = os.getcwd()  # noqa: PTH109 - plain text
+        try:
+            cwd = os.getcwd()  # noqa: PTH109 - plain text
+        except OSError as error:
+            raise UsageError(
+                f"the working folder cannot be found ({error.strerror}); go to one that is there"
+            ) from error
         place = os.path.normpath(os.path.join(cwd, program))  # noqa: PTH118 - keeps links
         return cls(tuple(words), program, CommandCode.of(words, place, cwd))
 

@@ -71,8 +71,8 @@ class OutputFolder:
         """Unlock; remove the journals' folder when nothing is left in it."""
         # Removed while it is locked: nobody else can hold what is about to vanish.
         with suppress(OSError):
-            if [path.name for path in self._journals.iterdir()] == [_LOCK]:
-                (self._journals / _LOCK).unlink()
+            if {path.name for path in self._journals.iterdir()} <= {_LOCK}:
+                (self._journals / _LOCK).unlink(missing_ok=True)  # the run may have removed it
                 self._journals.rmdir()
         self._lock.release()
 

@@ -316,6 +316,7 @@ def test_a_terminal_stops_and_interrupts_the_command_alone(
         (["--inputs", "no-such-asset", "--", "./go"], "project_name is missing"),
         (["--base-name", "a_b", "--", "./go"], "(no underscore)"),
         (["--set", "license=CC-BY", "--", "./go"], "--set NAME=VALUE"),
+        (["--output-dir", "plain.txt", "--", "./go"], "the output folder with --output-dir"),
         (["--on-failure", "maybe", "--", "./go"], "Try: asset-provenance run --help"),
         ([], "Try: asset-provenance run --help"),
         ([*FACTS, "--", "./lost"], "names a program that is not there"),
@@ -336,6 +337,16 @@ def test_what_is_wrong_is_told_before_anything_is_run(
     assert out == ""
     assert not Path("started").exists()
     assert list(Path("results").iterdir()) == []
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    assert main(["run", "--", "true"]) == 2
+    assert "go to one that is there" in capsys.readouterr().err
 
 
 def test_the_options_of_the_command_are_its_own_and_all_files_are_passed_on() -> None:

@@ -230,3 +230,4 @@ def test_a_journal_that_goes_elsewhere_waits_for_nobody_who_ends_a_process() -> 
             while "start" not in kinds(recorder.journal) and time.monotonic() < until:
                 time.sleep(0.02)
             assert kinds(recorder.journal).count("start") == 2
+    assert not Path("results/.asset-provenance").exists()

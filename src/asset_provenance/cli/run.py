@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from asset_provenance.errors import PreflightError, UsageError
+from asset_provenance.errors import PreflightError, StorageError, UsageError
 
 __all__ = ["run"]
 
@@ -104,10 +104,11 @@ def run(
     )
     try:
         opened = Run(request, command=wanted.code)
-    except PreflightError as error:
+    except (PreflightError, StorageError) as error:
         raise UsageError(
             f"{error}\nIn this command, facts are given with --set NAME=VALUE, inputs with "
-            "--inputs INPUT, a base name with --base-name; --overwrite replaces files."
+            "--inputs INPUT, a base name with --base-name, the output folder with --output-dir; "
+            "--overwrite replaces files."
         ) from None
     status = wanted.carry_out(opened)
     from asset_provenance.foreground import end_like  # noqa: PLC0415 - not for every system
