@@ -44,7 +44,7 @@ _STOPS = frozenset((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _UNTOLD = frozenset((signal.SIGTSTP, signal.SIGCONT))
 # Python has them ignored, which programs would inherit.
 _AS_USUAL = (signal.SIGPIPE, signal.SIGXFSZ)
-_A_MOMENT = 0.05
+_A_MOMENT, _LONGEST_WAIT = 0.05, 1.0
 
 
 def name_of(number: int) -> str:
@@ -147,7 +147,10 @@ class Foreground:
         while True:
             found = os.waitid(os.P_PID, self._process_id, os.WEXITED | os.WSTOPPED | os.WNOHANG)
             if found is None:
-                self._pass_on(signal.sigwaitinfo(self._taken))
+                # Its end may be told to a thread of somebody's, such as a monitor of all Python.
+                info = signal.sigtimedwait(self._taken, _LONGEST_WAIT)
+                if info is not None:
+                    self._pass_on(info)
             elif found.si_code == os.CLD_STOPPED:
                 if found.si_status in _STOPS:
                     self._stop_too(found.si_status)
