@@ -11,7 +11,7 @@ from typing import Literal
 from asset_provenance.records import ProcessStatus
 from asset_provenance.report.layout import Layout, lay_out
 from asset_provenance.report.texts import fitted, shown, width
-from asset_provenance.report.words import duration
+from asset_provenance.report.words import counted, duration
 from asset_provenance.views import AssetView, ProcessView
 
 __all__ = ["Box", "Drawing", "Line", "drawing"]
@@ -46,6 +46,8 @@ class Box:
         The status of a process.
     is_inherited
         Whether it came with an input.
+    is_output_told
+        Whether its output has no box of its own.
     x, y
         Its left upper corner.
     """
@@ -56,6 +58,7 @@ class Box:
     processes: tuple[str, ...] = ()
     style: str = ""
     is_inherited: bool = False
+    is_output_told: bool = False
     x: float = 0.0
     y: float = 0.0
 
@@ -168,6 +171,7 @@ def _box(process: ProcessView, *, is_output_told: bool) -> Box:
         (process.name,),
         process.status.value,
         process.is_inherited is True,
+        is_output_told,
     )
 
 
@@ -241,10 +245,12 @@ def _together(boxes: Sequence[Box]) -> Box:
         note = f"{fitted(shown(first.name), 16)} … {fitted(shown(last.name), 16)}"
         return replace(first, name=f"{count} {things}", note=note)
     early = "" if first.style == ProcessStatus.COMPLETED else f", {first.style}"
+    told = sum(box.is_output_told for box in boxes)
+    outputs = f", {counted(told, 'output')}" if told else ""
     return replace(
         first,
         name=f"{_NUMBER.sub('', first.name)} ×{count}",  # noqa: RUF001 - the sign for times
-        note=f"{count} processes{early}",
+        note=f"{count} processes{early}{outputs}",
         processes=tuple(name for box in boxes for name in box.processes),
     )
 

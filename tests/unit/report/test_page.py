@@ -125,6 +125,7 @@ def test_what_is_alike_is_one_box_where_there_are_many() -> None:
     assert [(box.name, len(box.processes)) for box in drawn.boxes] == [
         ("raw", 0), ("fit \N{MULTIPLICATION SIGN}300", 300), ("whole", 1),
     ]  # fmt: skip
+    assert drawn.boxes[1].note == "300 processes, 300 outputs"
     few = drawing(AssetView(Path("x"), processes=tuple(fits[:3])))
     assert [box.kind for box in few.boxes].count("output") == 3
 
