@@ -368,11 +368,12 @@ def test_what_is_printed_is_light_and_has_all(browser: Chrome, pages: dict[str, 
     assert browser.execute_script(OUTSIDE)[0] <= 700
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+def command(*arguments: object, encoding: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "asset_provenance.cli", "report", *map(str, arguments)],
         capture_output=True,
         text=True,
+        encoding=encoding,
         check=False,
         timeout=60,
     )
@@ -417,11 +418,13 @@ def test_what_cannot_be_done_is_said_with_what_mends_it(
 
 
 def test_a_page_goes_to_the_output_where_a_dash_is_given(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = make(Path("asset"), [step(0)])
-    assert main(["report", str(folder), "--output", "-"]) == 0
-    assert capsys.readouterr().out.rstrip().endswith("</html>")
+    folder = make(Path("asset"), [step(0, notes="µ from a terminal without it")])
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    page = command(folder, "--output", "-", encoding="utf-8").stdout
+    assert page.rstrip().endswith("</html>")
+    assert "µ from a terminal" in page
 
 
 def test_real_metadata_of_others_have_a_page(

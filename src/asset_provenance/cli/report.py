@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,8 @@ def report(
     from asset_provenance import reporting  # noqa: PLC0415 - slow
 
     if output == Path("-"):
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as the page says of itself
         sys.stdout.write(reporting.make_page(folder))
         return
     say(f"wrote {reporting.write_page(folder, output)}")
