@@ -92,6 +92,7 @@ def make(folder: Path, steps: list[dict[str, Any]], **described: Any) -> Path:
     )
     (folder / "provenance").mkdir()
     manifest = {
+        "name": "made",
         "process_name": "fits",
         "inherited_processes": ["conversion", "sorting"],
         "parents": dict.fromkeys(names, "whole"),
@@ -116,7 +117,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The pages of an asset of few processes, of many, and of one that means harm."""
     place = tmp_path_factory.mktemp("pages")
     failed = step(1, notes="Failed: ValueError: no units")
-    interrupted = step(2, notes="Interrupted by SIGTERM")
+    interrupted = step(2, notes="Ended by SIGTERM.")
     folders = [
         make(place / "few", [step(0), failed, interrupted]),
         make(place / "many", [step(number) for number in range(200)]),
