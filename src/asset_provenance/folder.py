@@ -62,8 +62,8 @@ class OutputFolder:
                 _log.warning("the output folder %s: %s", self.path, warning.message)
         except filelock.Timeout:
             raise StorageError(
-                f"another run has the output folder {self.path}; wait until it has ended, or give "
-                "each run a folder of its own"
+                f"another run has the output folder {self.path}; wait until it has ended (unless "
+                "it is the one that started this program), or give each run a folder of its own"
             ) from None
         return lock
 
