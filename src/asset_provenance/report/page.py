@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from asset_provenance.corefiles import read_bytes
+from asset_provenance.records import ProcessStatus
 from asset_provenance.report import texts, values, words
 from asset_provenance.report.curves import curves
 from asset_provenance.report.graph import drawing
@@ -70,6 +71,7 @@ def page(view: AssetView, findings: Sequence[Found], version: str) -> str:
         HTML that is shown without any other file, without the network, and without scripts.
     """
     own, inherited = view.own_processes, tuple(one for one in view.processes if one.is_inherited)
+    early = [one for one in own if one.status is not ProcessStatus.COMPLETED]
     in_full = (*own, *inherited)[:_MOST_IN_FULL]
     drawn = {one.name: curves(one) for one in in_full}
     found = {curve.what for of_one in drawn.values() for curve in of_one}
@@ -87,9 +89,12 @@ def page(view: AssetView, findings: Sequence[Found], version: str) -> str:
             own_count=len(own),
             inherited_count=len(inherited),
             statuses=Counter(one.status.value for one in own),
+            early=early,
             drawn=drawn,
             measured=[what for what in ("CPU", "Memory", "GPU") if what in found],
-            warnings_count=len(findings) + len(view.problems) + bool(view.unfinished),
+            warnings_count=sum(map(bool, (early, view.unfinished)))
+            + len(findings)
+            + len(view.problems),
             graph=drawing(view),
             in_full=in_full,
             followed={

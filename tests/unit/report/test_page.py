@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asset_provenance.records import InputRef
+from asset_provenance.records import InputRef, ProcessStatus
 from asset_provenance.report import texts
 from asset_provenance.report.graph import drawing
 from asset_provenance.report.page import page
@@ -167,3 +167,14 @@ def test_nothing_says_that_what_others_recorded_came_to_its_end() -> None:
     )  # in the timeline, and where all of it is told
     assert mine.told_status == "completed"
     assert theirs.told_status is None
+
+
+def test_a_process_that_failed_is_among_the_warnings_and_nothing_is_called_fine() -> None:
+    good = ran("good", 0, 1, is_inherited=False)
+    bad = ran("bad", 1, 1, is_inherited=False, status=ProcessStatus.FAILED)
+
+    text = page(AssetView(Path("asset"), processes=(good, bad)), [], "1.0")
+
+    warnings = text[text.index('id="warnings"') : text.index('id="timeline"')]
+    assert '1 process did not come to its end:\n<a class="id" href="#p2">bad</a>' in warnings
+    assert "found nothing wrong" not in warnings
