@@ -80,6 +80,8 @@ def inputs_and_facts(
     inputs = [*plan.load_final(early), *added]
     judgement = judge(plan, inputs)
     if not judgement.problems:
+        if not inputs and plan.inputs is None:
+            _log.warning("%s, or inputs=() if there is none", _why_none(plan, used, read_outside))
         return inputs, judgement.facts
     by_folders = judge(plan, [*early, *added])
     if early and not by_folders.problems:

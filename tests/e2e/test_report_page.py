@@ -385,7 +385,7 @@ def test_the_page_is_written_beside_the_asset_under_its_name_and_only_replaces_p
     page = Path("made-provenance.html")
     done = command(folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {page}\n", "")
-    assert page.read_text().startswith("<!doctype html>")
+    assert page.read_text("utf-8").startswith("<!doctype html>")
     assert sorted(one.name for one in folder.iterdir()) == [
         "data_description.json", "processing.json", "provenance",
     ]  # fmt: skip
@@ -395,7 +395,7 @@ def test_the_page_is_written_beside_the_asset_under_its_name_and_only_replaces_p
     assert (done.returncode, done.stdout) == (2, "")
     assert "is no page of this command" in done.stderr
     assert "--output FILE.html" in done.stderr
-    assert page.read_text() == "my own notes"
+    assert page.read_text("utf-8") == "my own notes"
     assert [one.name for one in Path().iterdir() if one.suffix not in ("", ".html")] == []
 
 

@@ -741,6 +741,18 @@ def test_an_input_that_was_linked_into_the_results_is_an_input(raw: Path) -> Non
     assert inputs("run") == inputs("second") == [RAW]
 
 
+def test_that_no_input_was_seen_is_told_unless_there_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with plain():
+        pass
+    assert "no input" not in caplog.text
+    with asset(base_name="made", overwrite=True, **FACTS):
+        pass
+    assert "no input asset was seen: nothing below" in caplog.text
+    assert "or inputs=() if there is none" in caplog.text
+
+
 @pytest.mark.parametrize("declared", ["link", "real"])
 def test_an_input_outside_the_data_root_may_lie_behind_a_link(
     tmp_path: Path, declared: str, caplog: pytest.LogCaptureFixture

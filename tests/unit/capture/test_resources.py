@@ -135,7 +135,8 @@ def test_a_program_that_only_waits_for_another_does_not_count_itself() -> None:
         while time.process_time() < end:
             pass
         child.wait()
-        wait_for_look(sampler)
+        for _ in range(2):  # the first may have begun before
+            wait_for_look(sampler)
         record = seen(sampler, start)
     finally:
         sampler.stop()
