@@ -362,7 +362,8 @@ class DerivedAsset:
 
     def _new_run(self, **code: Any) -> Run:
         # A run brings the schema, the journal and all that; a decorated library needs none of it.
-        from asset_provenance.run import Request, Run  # noqa: PLC0415
+        from asset_provenance.request import Request  # noqa: PLC0415
+        from asset_provenance.run import Run  # noqa: PLC0415
 
         run = Run(Request(**self._request), **code)
         self._run = run

@@ -6,32 +6,27 @@ import getpass
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asset_provenance import observing, signals, unfinished
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.code import ask_ahead
-from asset_provenance.capture.inputs import InputResolver, ResolvedInput
-from asset_provenance.capture.notebook import is_notebook
-from asset_provenance.capture.platform import absolute, default_folders, script_folder
+from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.capture.resources import Sampler
 from asset_provenance.corefiles import MANIFEST
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.journal import Journal
 from asset_provenance.liveline import LiveLine
-from asset_provenance.options import default_stage, several
+from asset_provenance.options import default_stage
 from asset_provenance.packagelist import finish_list
 from asset_provenance.process import STILL_RUNNING, Outcome, Start, describe, outcome
 from asset_provenance.recorder import Recorder, leave, open_recorders
 from asset_provenance.records import AssetRecord, ProcessRecord, ProcessStatus
-from asset_provenance.redaction import redact_arguments
-from asset_provenance.settings import load_settings
+from asset_provenance.request import Opening, Request
 from asset_provenance.treeanswers import TreeAnswer, TreeAsker
 
 if TYPE_CHECKING:
@@ -39,7 +34,7 @@ if TYPE_CHECKING:
     from asset_provenance.capture.gitahead import AskedAhead
     from asset_provenance.plan import Plan
 
-__all__ = ["Request", "Run"]
+__all__ = ["Run"]
 
 Arguments = Mapping[str, Any]
 
@@ -49,25 +44,6 @@ _TREE_TIME = 20.0
 _MOST_INTERRUPTS = 10
 
 _log = logging.getLogger("asset_provenance")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the user asked of an asset, as it was given; see :class:`DerivedAsset`."""
-
-    process_name: str
-    inputs: Any
-    reference_inputs: Any
-    base_name: str | None
-    output_dir: Any
-    process_type: str | None
-    parameters: Any
-    inherit: str
-    on_failure: str
-    overwrite: bool
-    strict: bool
-    is_fragment: bool
-    facts: Mapping[str, Any]
 
 
 class Run:
@@ -100,33 +76,31 @@ class Run:
         file: str = "",
         command: CommandCode | None = None,
     ) -> None:
-        bound: Arguments = arguments or {}
         self._request = request
-        self._function = function
-        self._command = command
+        self._opening = Opening(request, function, arguments or {}, file, command)
         self._late_inputs: list[ResolvedInput] = []
         self._given_processes: list[dict[str, Any]] = []
         self.is_open, self.is_written = True, False
         # Git looks at every file of the work tree: while it does, the schema is imported.
-        ahead = ask_ahead(file, function, self._main)
+        ahead = ask_ahead(file, function, self._opening.main)
         try:
-            self._begin(bound, file, ahead)
+            self._begin(ahead)
         finally:
             ahead.end()
 
-    def _begin(self, bound: Arguments, file: str, ahead: AskedAhead) -> None:
-        request = self._request
-        self.plan = self._prepare(bound)
-        is_known = self.plan.inputs is not None or request.is_fragment
+    def _begin(self, ahead: AskedAhead) -> None:
+        is_of_command = self._opening.command is not None
+        self.plan = self._prepare()
+        is_known = self.plan.inputs is not None or self._request.is_fragment
         self.name = self.plan.name(self.plan.inputs or ()) if is_known else None
-        self.recorder = self._record(bound, file, ahead)
-        self._sampler = Sampler(only_children=self._command is not None)
+        self.recorder = self._record(ahead)
+        self._sampler = Sampler(only_children=is_of_command)
         self._sampler.start()
         self.recorder.usage = self._sampler.slice
         self._token = self.recorder.open()
         observing.begin(self.recorder)
         wanted = self.plan.settings.live
-        if wanted and self._command is not None:
+        if wanted and is_of_command:
             wanted = None  # no row of the terminal is ours while a command has it
         self._line = LiveLine(wanted, self.recorder, lambda: self._sampler.memory)
         signals.watch(self)
@@ -137,13 +111,12 @@ class Run:
         """The folder that the asset is written to."""
         return self.plan.output_dir
 
-    def _prepare(self, arguments: Arguments) -> Plan:
+    def _prepare(self) -> Plan:
         """Find every fault before anything is recorded; take the output folder and its journal."""
-        # The schema takes a third of a second to import, and only an open asset needs it.
-        from asset_provenance import preflight  # noqa: PLC0415
+        from asset_provenance import preflight  # noqa: PLC0415 - brings the schema
 
         request = self._request
-        plan = self._plan(arguments)
+        plan = self._opening.plan()
         _refuse_open_folder(plan.output_dir)
         self._folder = OutputFolder(plan.output_dir)
         try:
@@ -151,8 +124,8 @@ class Run:
             preflight.find_core_dependency(plan)
             preflight.prepare(
                 plan,
-                inputs=_as_inputs(self._given("inputs", arguments)),
-                reference_inputs=_as_inputs(request.reference_inputs) or (),
+                inputs=self._opening.inputs(),
+                reference_inputs=self._opening.reference_inputs(),
             )
             if plan.problems:
                 raise PreflightError(
@@ -160,7 +133,7 @@ class Run:
                     plan.problems,
                     plan.advice,
                 )
-            self.parameters = self._block_parameters(arguments)
+            self.parameters = self._opening.parameters()
             self.journal = Journal(plan.output_dir)
         except BaseException:
             plan.close()
@@ -168,79 +141,11 @@ class Run:
             raise
         return plan
 
-    def _plan(self, arguments: Arguments) -> Plan:
-        from asset_provenance.plan import Plan  # noqa: PLC0415 - as above
-
-        request = self._request
-        settings = load_settings(request.facts, script_folder=self._script_folder())
-        default = default_folders()
-        chosen = self._given("output_dir", arguments)
-        if chosen is not None and not isinstance(chosen, str | os.PathLike):
-            raise UsageError(f"output_dir must be a path, not {chosen!r:.80}")
-        output_dir = absolute(chosen or settings.text("output_dir") or default.output_dir)
-        data_root = absolute(settings.text("data_root") or default.data_root)
-        return Plan(
-            process_name=request.process_name,
-            base_name=request.base_name,
-            process_type=request.process_type,
-            data_root=data_root,
-            output_dir=output_dir,
-            settings=settings,
-            resolver=InputResolver(data_root, output_dir),
-            # Inheritance is for the asset as a whole.
-            inherit="none" if request.is_fragment else request.inherit,
-            fragment=os.urandom(4).hex() if request.is_fragment else None,
-        )
-
-    @property
-    def _main(self) -> str | None:
-        return None if self._command is None else self._command.place
-
-    def _script_folder(self) -> Path | None:
-        if self._command is None:
-            return script_folder()
-        script = self._command.script
-        return None if script is None else Path(script).parent
-
-    def _given(self, name: str, arguments: Arguments) -> Any:
-        """Give what the user gave, or what a function of theirs makes of the bound arguments."""
-        given = getattr(self._request, name)
-        if not callable(given):
-            return given
-        if self._function is None:
-            raise UsageError(
-                f"{name} is a function, but a block has no arguments for it; decorate a function "
-                f"with the asset, or give {name} itself"
-            )
-        try:
-            return given(dict(arguments))
-        except Exception as error:
-            raise UsageError(
-                f"{name} could not be made from the arguments {', '.join(arguments)}: "
-                f"{describe(error)}"
-            ) from error
-
-    def _block_parameters(self, arguments: Arguments) -> Mapping[str, Any]:
-        given = self._given("parameters", arguments)
-        if given is not None:
-            return capture_parameters.from_block(given)
-        if arguments:
-            return arguments
-        # Those of a kernel say nothing of the notebook that it runs.
-        if len(sys.argv) > 1 and not is_notebook():
-            return {"argv": redact_arguments(sys.argv[1:])}
-        return {}
-
-    def _record(self, arguments: Arguments, file: str, ahead: AskedAhead) -> Recorder:
-        plan, request, function = self.plan, self._request, self._function
+    def _record(self, ahead: AskedAhead) -> Recorder:
+        plan, request, opening = self.plan, self._request, self._opening
         self._trees = TreeAsker(self.journal.place, (plan.data_root, plan.output_dir))
-        command = self._command
-        identifier = plan.identifier(self._trees.begin, ahead, self._main)
-        if command is None:
-            plan.main_code = identifier.of_main()
-            code = identifier.of_function(function) if function else identifier.of_file(file)
-        else:
-            plan.main_code = code = command.identify(identifier)
+        identifier = plan.identifier(self._trees.begin, ahead, opening.main)
+        code, plan.main_code = opening.identify(identifier)
         plan.surroundings = identifier.surroundings()
         self.journal.asset(_asset_record(plan))
         process_type = request.process_type or "Analysis"
@@ -258,10 +163,10 @@ class Run:
                 stage=default_stage(process_type),
                 code=code,
                 parameters=capture_parameters.safe_parameters(self.parameters, roots=roots) or None,
-                inputs=tuple(plan.resolver.find_paths(arguments)),
+                inputs=tuple(plan.resolver.find_paths(opening.arguments)),
             ),
         )
-        if command is not None:
+        if opening.command is not None:
             self.journal.imported = _nothing  # what this program imports is none of the command's
         return recorder
 
@@ -467,10 +372,6 @@ def _refuse_open_folder(output_dir: Path) -> None:
                 f"an asset is already open on the output folder {output_dir}; give each asset a "
                 'folder of its own: DerivedAsset(..., output_dir="...")'
             )
-
-
-def _as_inputs(given: Any) -> tuple[object, ...] | None:
-    return None if given is None else several(given)
 
 
 def _asset_record(plan: Plan) -> AssetRecord:

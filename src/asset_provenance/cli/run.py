@@ -21,7 +21,10 @@ def run(
         typer.Option(metavar="NAME", help="Label in the asset's name; default that of the script."),
     ] = None,
     process_type: Annotated[
-        str, typer.Option(metavar="TYPE", help="A process name of the AIND schema.")
+        str,
+        typer.Option(
+            metavar="TYPE", help="What kind of process it is, in the words of the AIND schema."
+        ),
     ] = "Analysis",
     inputs: Annotated[
         list[str] | None,
@@ -45,7 +48,10 @@ def run(
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the command writes; default that of the results."),
+        typer.Option(
+            metavar="DIR",
+            help="Where the command writes; default ./results, in a capsule /results.",
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -81,7 +87,8 @@ def run(
         check_process_name,
         check_process_type,
     )
-    from asset_provenance.run import Request, Run  # noqa: PLC0415 - as above
+    from asset_provenance.request import Request  # noqa: PLC0415 - as above
+    from asset_provenance.run import Run  # noqa: PLC0415 - as above
 
     facts = recovery.read_assignments(assignments or ())
     wanted = commandrun.Command.of(command)
