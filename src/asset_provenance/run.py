@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from asset_provenance import observing, signals, unfinished
 from asset_provenance.capture import parameters as capture_parameters
-from asset_provenance.capture.code import ask_ahead
 from asset_provenance.capture.inputs import ResolvedInput
 from asset_provenance.capture.resources import Sampler
+from asset_provenance.capture.sourcefiles import ask_ahead
 from asset_provenance.corefiles import MANIFEST
 from asset_provenance.errors import AssemblyError, PreflightError, ProvenanceError, UsageError
 from asset_provenance.folder import OutputFolder

@@ -1,7 +1,7 @@
 """Which code ran: from settings, the git work tree, the installed distribution, or its capsule.
 
 The modules ``git`` (and its own helpers), ``distributions``, ``given_code``, ``notebook``,
-``capsule``, ``container``, ``codefolder`` and ``trees`` are its helpers.
+``capsule``, ``container``, ``codefolder``, ``sourcefiles`` and ``trees`` are its helpers.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from asset_provenance.capture.gitasking import TIMEOUT
 from asset_provenance.capture.gitfiles import find_root
 from asset_provenance.capture.given_code import version_or_commit
 from asset_provenance.capture.notebook import is_cell, notebook_file
+from asset_provenance.capture.sourcefiles import is_source, main_file, unwrap
 from asset_provenance.records import CodeRecord, JsonValue, printable
 from asset_provenance.redaction import clean_url
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from importlib.metadata import Distribution
 
-__all__ = ["ONE_MACHINE", "CodeIdentifier", "Patch", "ask_ahead", "tell_unreachable"]
+__all__ = ["ONE_MACHINE", "CodeIdentifier", "Patch", "tell_unreachable"]
 
 _logger = logging.getLogger("asset_provenance")
 
@@ -149,7 +150,7 @@ class CodeIdentifier:
         try:
             # On the way of every tracked call: a plain function costs two look-ups.
             if type(function) is not types.FunctionType or hasattr(function, "__wrapped__"):
-                function = _unwrap(function)
+                function = unwrap(function)
             code = getattr(function, "__code__", None)
             if code is not None:
                 key = (code.co_filename, getattr(function, "__module__", None))
@@ -205,7 +206,7 @@ class CodeIdentifier:
 
     def of_main(self) -> CodeRecord | None:
         """Tell which code the main script or notebook belongs to; None where none is known."""
-        path = _main_file()
+        path = main_file()
         return None if path is None else self.of_file(path)
 
     def surroundings(self) -> tuple[str, ...]:
@@ -244,7 +245,7 @@ class CodeIdentifier:
     def _of_python(self, name: str, module: str | None) -> CodeRecord:
         """Identify Python code by the file name it bears and the module it is in."""
         path = getattr(sys.modules.get(module or ""), "__file__", None)
-        if _is_source(name) or module == "__main__" or not isinstance(path, str):
+        if is_source(name) or module == "__main__" or not isinstance(path, str):
             return self.of_file(name)
         record = self.of_file(path)
         # A compiled module can bear the name of a file that is elsewhere, or was.
@@ -265,7 +266,7 @@ class CodeIdentifier:
 
     def _identify(self, path: str) -> CodeRecord:
         try:
-            if not _is_source(path) or is_cell(path):
+            if not is_source(path) or is_cell(path):
                 record = self.of_main() or self._of_folder(os.getcwd())  # noqa: PTH109
                 return _with_note(record, _IN_CELLS if notebook_file() else _MADE_AT_RUN_TIME)
             owner = self._distributions.owner(path)
@@ -390,35 +391,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def ask_ahead(
-    file: str | None, function: Callable[..., Any] | None, main: str | None = None
-) -> AskedAhead:
-    """Have git begin with the code that a run will ask for: the main script's and its own.
-
-    Parameters
-    ----------
-    file, function
-        The file of a block, or the decorated function.
-    main
-        As :class:`CodeIdentifier` has it.
-    """
-    folders = []
-    code = getattr(_unwrap(function), "__code__", None)
-    main = main or _main_file()
-    for path in dict.fromkeys((main, file, getattr(code, "co_filename", None))):
-        with contextlib.suppress(OSError, ValueError):
-            folder = os.path.dirname(os.path.realpath(path or ""))  # noqa: PTH120
-            if path and _is_source(path) and not is_library(folder):
-                folders.append(folder)
-    return AskedAhead(folders)
-
-
-def _main_file() -> str | None:
-    """Give the main script or notebook; None where none is known."""
-    path = notebook_file() or getattr(sys.modules.get("__main__"), "__file__", None)
-    return path if isinstance(path, str) and _is_source(path) else None
-
-
 def _record(url: str, script: str | None = None, **fields: Any) -> CodeRecord:
     return CodeRecord(
         url=url,
@@ -457,26 +429,3 @@ def _with_note(record: CodeRecord, note: str) -> CodeRecord:
     if note in record.notes:
         return record
     return dataclasses.replace(record, notes=(*record.notes, note))
-
-
-def _unwrap(function: Any) -> Any:
-    """Give the innermost function; bounded, since a proxy may claim to wrap for ever."""
-    for _ in range(100):
-        inner = getattr(function, "__wrapped__", None)
-        if inner is None and isinstance(function, (functools.partial, functools.partialmethod)):
-            inner = function.func
-        elif inner is None and isinstance(function, types.MethodType):
-            inner = function.__func__
-        if inner is None:
-            break
-        function = inner
-    return function
-
-
-def _is_source(path: str) -> bool:
-    """Tell whether a name is that of a file, or of one inside an archive."""
-    try:
-        nearest = next(item for item in (Path(path), *Path(path).parents) if item.exists())
-        return nearest.is_file()
-    except (OSError, ValueError, StopIteration):
-        return False
