@@ -71,7 +71,7 @@ _TIME = re.compile(r"(?!2026-03-)\d{4}-\d\d-\d\d[T_ ]\d\d[-:]\d\d[-:]\d\d(\.\d+)
 # As commands tell them to people.
 _SHORT_COMMIT = re.compile(r"\b[0-9a-f]{7,12}\b( \d{4}-\d\d-\d\d)?")
 _CLOCK = re.compile(r"\b\d\d:\d\d:\d\d\b")
-_DURATION = re.compile(r" *\b[\d.]+ m?s\b")
+_DURATION = re.compile(r" *(?:<|\b)[\d.]+ m?s\b")
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def test_the_asset_its_processes_and_their_nesting_are_seen_in_a_terminal_of_80_
     assert "run by     Sample Scientist\n" in text
     assert re.search(r"inherited  subject.json, [\w., ]+\n? +[\w., \n]+from\s+ecephys_900101", text)
     assert "4 processes, 1 inherited, 1 failed, " in text
-    assert re.search(r"\n  width +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d +\d+ ms +completed\n", text)
-    assert re.search(r"\n    fit +\d\d:\d\d:\d\d +\d+ ms +failed\n", text)
+    assert re.search(r"\n  width +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d +<?\d+ ms +completed\n", text)
+    assert re.search(r"\n    fit +\d\d:\d\d:\d\d +<?\d+ ms +failed\n", text)
     assert "    ├── fit  Analysis  failed\n    │   why         Failed: RuntimeError: did" in text
     assert re.search(r"code +unit-tuning 1\.2\.0", text)
     assert "follows     Spike sorting\n" in text
@@ -129,7 +129,7 @@ def test_a_narrow_terminal_tells_the_same_on_more_lines(asset: Path) -> None:
     lines = on_terminal(40, asset)
 
     assert max(map(len, lines)) <= 40
-    assert any(re.fullmatch(r" +fit failed +\d+ ms", line) for line in lines)
+    assert any(re.fullmatch(r" +fit failed +<?\d+ ms", line) for line in lines)
     told = re.sub(r"[\s│]", "", "".join(lines))
     for fact in ("started(UTC)20", "steps=100", "width=23.9", "Failed:RuntimeError:didnotconverge"):
         assert fact in told

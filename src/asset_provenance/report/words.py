@@ -49,6 +49,8 @@ def shown(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """Give how long something took, in two units at most."""
+    if 0 < seconds < 0.0005:
+        return "<1 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
