@@ -15,6 +15,7 @@ from asset_provenance.lineage import components, cycles
 from asset_provenance.parentage import Parentage, Use, parentage
 from asset_provenance.services.lookup import find_database
 from asset_provenance.settings import load_settings
+from asset_provenance.suggestions import no_folder
 from asset_provenance.whereabouts import (
     Database,
     Folders,
@@ -196,7 +197,7 @@ def _name_of(asset: str, folder: Path | None) -> str:
     if ref.name is None or not asset.strip():
         raise UsageError(f"{asset!r} names no asset: give its name, s3://<bucket>/<name>, or DIR")
     if os.sep in ref.name:
-        raise UsageError(f"there is no folder {asset}: give the folder or the name of an asset")
+        raise UsageError(f"{no_folder(Path(asset))}: give the folder or the name of an asset")
     return ref.name
 
 

@@ -29,6 +29,7 @@ from asset_provenance.endings import status_in_notes
 from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.lineage import unique_names
 from asset_provenance.records import InputRef
+from asset_provenance.suggestions import no_folder
 from asset_provenance.views import (
     AssetView,
     CodeView,
@@ -77,7 +78,7 @@ def read_view(folder: Path) -> AssetView:
         If there are, and neither can be read.
     """
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}: give the folder that holds the asset")
+        raise UsageError(f"{no_folder(folder)}: give the folder that holds the asset")
     problems: list[str] = []
     found = {name: read_or_tell(folder / file_name(name), problems) for name in CORE_FILES[:2]}
     if not any(found.values()):

@@ -71,6 +71,8 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
+        if name not in _SETTABLE and not equals:
+            raise UsageError(f"{text!r} is no NAME=VALUE, as in --set experimenters='Ada Lovelace'")
         if name not in _SETTABLE:
             raise UsageError(f"{name!r} cannot be set{did_you_mean(name, _SETTABLE)}")
         if not equals or not value:

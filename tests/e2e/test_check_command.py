@@ -88,7 +88,7 @@ def test_json_has_all_that_the_text_has(asset: Path) -> None:
     ("arguments", "words"),
     [
         (["check", "missing"], "there is no folder missing"),
-        (["check", "file"], "there is no folder file"),
+        (["check", "file"], "there is no folder file (that is a file)"),
         (["check", "pipe"], "there is no folder pipe"),
         (["check"], "Missing argument"),
         (["check", "a", "b"], "unexpected extra argument"),
@@ -133,6 +133,7 @@ def test_help_fits_80_columns_and_names_what_there_is(arguments: list[str]) -> N
         ("--json", "DIR", "Exit status") if "check" in arguments else ("check", "--version")
     ):
         assert word in done.stdout
+    assert not re.search(r"\w\.\.\.$", done.stdout, re.MULTILINE)  # cut short
 
 
 def test_the_version_is_that_of_the_package(capsys: Any) -> None:

@@ -477,6 +477,7 @@ def test_what_is_given_now_wins_over_the_record_and_that_over_the_environment(
         ("project_name", "write --set project_name=VALUE"),
         ("project_name=", "write --set project_name=VALUE"),
         ("output_dir=x", "'output_dir' cannot be set"),
+        ("Ada", "'Ada' is no NAME=VALUE, as in --set experimenters='Ada Lovelace'"),
         ("investigators=[x", "--set investigators: not valid JSON"),
     ],
 )

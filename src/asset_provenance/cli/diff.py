@@ -28,12 +28,12 @@ def diff(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all differences as JSON.")] = False,
 ) -> None:
-    """Show what differs between the provenance of A and B, to tell why a result has changed.
+    """Tell why a result has changed: what differs between A and B.
 
-    Processes are compared by name, the others of one function by what they were given. What most
-    likely changed a result comes first: inputs, code, parameters, packages, environment. Times and
-    resources are told last, and are no difference. With --repo, the commits between are told;
-    nothing is fetched.
+    Their provenance is compared: processes by name, the others of one function by what they were
+    given. What most likely changed a result comes first: inputs, code, parameters, packages,
+    environment. Times and resources are told last, and are no difference. With --repo, the commits
+    between are told; nothing is fetched.
 
     Exit status: 0 if nothing differs, 1 if anything does, 2 if A and B cannot be compared.
     """

@@ -36,7 +36,7 @@ def enrich(
         bool, typer.Option("--json", help="Print what would change as JSON.")
     ] = False,
 ) -> None:
-    """Complete the record in DIR from what Code Ocean knows of the run.
+    """Complete the record in DIR from what Code Ocean knows of it.
 
     The results in DIR have been captured as a data asset. Code Ocean keeps which commit, script and
     Docker image made it, and which data assets were attached. What the record leaves open is shown,

@@ -28,7 +28,7 @@ def export(
         bool, typer.Option("--json", help="Print what was written as JSON.")
     ] = False,
 ) -> None:
-    """Tell the provenance of the asset in DIR in the words of another standard.
+    """Tell the provenance of DIR in the words of RO-Crate or PROV.
 
     ro-crate: a Process Run Crate, that is a folder with ro-crate-metadata.json in it. With DIR as
     PATH, DIR becomes the crate, and the file refers to the results beside it; it can then be

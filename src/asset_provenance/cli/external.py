@@ -30,12 +30,14 @@ def external(
         str | None,
         typer.Option(metavar="DATE", help="When they were posted, or else published."),
     ] = None,
-    institution: Annotated[str | None, typer.Option(help="Which one collected them.")] = None,
+    institution: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which one collected them.")
+    ] = None,
     investigator: Annotated[
-        list[str] | None, typer.Option(help="Who leads it. May be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="Who leads it. May be repeated.")
     ] = None,
     modality: Annotated[
-        list[str] | None, typer.Option(help="What kind of data. May be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="What kind of data. May be repeated.")
     ] = None,
     funding: Annotated[
         list[str] | None,
@@ -45,16 +47,21 @@ def external(
         ),
     ] = None,
     license_: Annotated[
-        str | None, typer.Option("--license", help="The licence that they have.")
+        str | None, typer.Option("--license", metavar="NAME", help="The licence that they have.")
     ] = None,
     accessed: Annotated[
         str | None, typer.Option(metavar="DATE", help="When they were got; default today.")
     ] = None,
     project_name: Annotated[
-        str, typer.Option(help="Another, if their collection is part of an AIND project.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Another, if their collection is part of an AIND project."
+        ),
     ] = "external data",
-    data_summary: Annotated[str | None, typer.Option(help="What they are.")] = None,
-    subject_id: Annotated[str | None, typer.Option(help="The one subject of them.")] = None,
+    data_summary: Annotated[str | None, typer.Option(metavar="TEXT", help="What they are.")] = None,
+    subject_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The one subject of them.")
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The asset's folder; default that of the results."),
@@ -68,7 +75,7 @@ def external(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Describe data that come from outside AIND, in the folder that holds them.
+    """Describe data from outside AIND, in the folder that holds them.
 
     Writes data_description.json. Nothing is assumed of what is other people's, and facts in
     settings, which are your own, are not used.

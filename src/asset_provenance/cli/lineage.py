@@ -32,7 +32,7 @@ def lineage(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as JSON.")] = False,
 ) -> None:
-    """Show which assets NAME_OR_DIR was made from, back to the raw assets.
+    """Show what NAME_OR_DIR was made from, back to the raw assets.
 
     Each asset is looked up in the metadata database (DocDB), and where that has it not, in the
     folders below the data root and beside DIR. What its data description names as source data, and

@@ -68,7 +68,7 @@ def publish(
     ] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan and result as JSON.")] = False,
 ) -> None:
-    """Make the results in DIR a data asset of Code Ocean that others find.
+    """Make the results in DIR a data asset of Code Ocean.
 
     Checks the metadata, and shows what would be done: create the data asset, wait until it is
     ready, describe it, register it in the metadata database, and write the request for its

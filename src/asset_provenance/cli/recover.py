@@ -14,6 +14,7 @@ import typer
 from asset_provenance.cli.terminal import say, say_json
 from asset_provenance.errors import UsageError
 from asset_provenance.records import to_json
+from asset_provenance.suggestions import no_folder
 
 if TYPE_CHECKING:
     from asset_provenance.deadruns import DeadRun
@@ -42,7 +43,10 @@ def recover(
         ),
     ] = None,
     base_name: Annotated[
-        str | None, typer.Option(help="What a result that has no single raw asset is named after.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What a result that has no single raw asset is named after."
+        ),
     ] = None,
     inputs: Annotated[
         list[str] | None,
@@ -58,7 +62,7 @@ def recover(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as JSON.")] = False,
 ) -> None:
-    """Make metadata of what a run that was killed, crashed or failed has left in DIR.
+    """Make metadata of what a failed or killed run has left in DIR.
 
     Shows what would be written, and what is missing for it; writes it with --accept-failed.
     Processes that had not ended are marked as interrupted. If a run was killed while it put its
@@ -69,7 +73,7 @@ def recover(
     from asset_provenance import deadruns, recovery  # noqa: PLC0415 - slow
 
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}: give the folder that the run wrote to")
+        raise UsageError(f"{no_folder(folder)}: give the folder that the run wrote to")
     facts = recovery.read_assignments(assignments or ())
     finished = deadruns.finish_written(folder.absolute())
     found = deadruns.find_runs(folder.absolute())

@@ -22,7 +22,7 @@ def resolve(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as JSON.")] = False,
 ) -> None:
-    """Find the commit of code that ran without its repository, and write it into the metadata.
+    """Find the commit of code that ran without its repository.
 
     Where no commit was known, processing.json has the git id of the folder of code as its version
     (tree:...). The commits of CLONE that hold that very folder, at their top or in any folder, are

@@ -44,7 +44,10 @@ def run(
         ),
     ] = None,
     base_name: Annotated[
-        str | None, typer.Option(help="What a result that has no single raw asset is named after.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What a result that has no single raw asset is named after."
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None,

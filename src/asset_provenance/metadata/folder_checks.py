@@ -39,6 +39,7 @@ from asset_provenance.metadata.written_set import (
     digest,
 )
 from asset_provenance.redaction import contains_secret
+from asset_provenance.suggestions import no_folder
 
 __all__ = ["check_folder"]
 
@@ -72,7 +73,7 @@ def check_folder(folder: Path) -> list[Finding]:
     """
     try:
         if not folder.is_dir():
-            raise UsageError(f"there is no folder {folder}: give the folder that holds the asset")
+            raise UsageError(f"{no_folder(folder)}: give the folder that holds the asset")
         os.scandir(folder).close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
