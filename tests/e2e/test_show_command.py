@@ -259,6 +259,14 @@ def test_misuse_gives_status_2_and_a_word(tmp_path: Path) -> None:
     missing = show(tmp_path / "missing", "--json")
     assert (missing.status, missing.out) == (2, "")
     assert "there is no folder" in missing.err
+    (tmp_path / "processing.json").touch()
+    assert "processing.json (that is a file): give the" in show(tmp_path / "processing.json").err
+
+
+def test_a_folder_of_code_has_its_name_as_people_write_it(tmp_path: Path) -> None:
+    url = "file:///home/ada/M%C3%A4use%20%26%20mehr"
+    made = others(tmp_path / "asset", "smooth", code={"url": url})
+    assert "    code  Mäuse & mehr" in show(made, PYTHONIOENCODING="utf-8").out
 
 
 def test_real_metadata_of_both_schema_versions_are_shown(samples: Path, tmp_path: Path) -> None:

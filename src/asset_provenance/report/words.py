@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from asset_provenance.endings import status_in_notes
 from asset_provenance.records import InputRef, ProcessStatus, printable
@@ -127,7 +128,8 @@ def _repository(code: CodeView) -> str:
     if capsule:
         return f"capsule {shown(capsule[1])}"
     last = _BELOW.split(url)[0].rstrip("/").rpartition("/")[2].removesuffix(".git")
-    return shown(code.name or last or url)
+    name = unquote(last)  # of a file: URL, as the folder is called
+    return shown(code.name or (name if name.isprintable() else last) or url)
 
 
 def _revision(code: CodeView) -> str:
