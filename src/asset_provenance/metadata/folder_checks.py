@@ -110,7 +110,15 @@ def _how_to_complete(written: WrittenSet) -> str:
         return (
             "this is what a stage left: give the folder as an input to the asset of the last stage"
         )
+    if runs_kept(written.folder):
+        return _how_to_recover(written)
+    if not written.present:
+        return f"give the folder that holds the asset; if this is it, {written.again}"
     return written.again
+
+
+def _how_to_recover(written: WrittenSet) -> str:
+    return f"asset-provenance recover {written.folder}, or run the analysis again"
 
 
 def _look_at_listed_files(written: WrittenSet) -> None:
@@ -354,7 +362,7 @@ def _record_findings(parts: Mapping[str, Any]) -> list[Finding]:
 
 
 def _look_at_runs(written: WrittenSet) -> None:
-    mend = f"asset-provenance recover {written.folder}, or run the analysis again"
+    mend = _how_to_recover(written)
     interrupted = interrupted_writes(written.folder)
     for run in runs_kept(written.folder):
         file = f"{JOURNAL_FOLDER}/{run.name}"

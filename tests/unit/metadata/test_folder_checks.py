@@ -825,6 +825,16 @@ def test_no_secret_and_no_endless_text_is_told() -> None:
     assert len(found.mend) < 500
 
 
+def test_a_folder_without_metadata_is_taken_for_another_unless_a_run_left_its_record(
+    tmp_path: Path,
+) -> None:
+    mends = {one.mend for one in check_folder(tmp_path) if one.severity == "error"}
+    assert [mend.partition(";")[0] for mend in mends] == ["give the folder that holds the asset"]
+    put(".asset-provenance/1f/2e.jsonl", '{"kind": "open"}\n')(tmp_path)
+    mends = {one.mend for one in check_folder(tmp_path) if one.severity == "error"}
+    assert mends == {f"asset-provenance recover {tmp_path}, or run the analysis again"}
+
+
 @pytest.mark.parametrize("name", ["missing", "file", "pipe", "nul\0"])
 def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
