@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from asset_provenance import observing, signals, unfinished
 from asset_provenance.capture import parameters as capture_parameters
 from asset_provenance.capture.inputs import ResolvedInput
+from asset_provenance.capture.notebook import is_notebook
 from asset_provenance.capture.resources import Sampler
 from asset_provenance.capture.sourcefiles import ask_ahead
 from asset_provenance.corefiles import MANIFEST
@@ -368,9 +369,11 @@ def _refuse_open_folder(output_dir: Path) -> None:
                     "as asset-provenance run) or the DerivedAsset here, or give one of them "
                     "another output folder"
                 )
+            ran_again = "if its cell ran again, finish() the first or restart the kernel; else "
             raise UsageError(
-                f"an asset is already open on the output folder {output_dir}; give each asset a "
-                'folder of its own: DerivedAsset(..., output_dir="...")'
+                f"an asset is already open on the output folder {output_dir}; "
+                f"{ran_again if is_notebook() else ''}give each asset a folder of its own: "
+                'DerivedAsset(..., output_dir="...")'
             )
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import nbclient
@@ -67,6 +68,13 @@ def run(kernel: str, *cells: str, **environment: str) -> list[str]:
     return [
         "".join(output.get("text", "") for output in cell.outputs).strip() for cell in made.cells
     ]
+
+
+def test_a_first_cell_that_runs_again_is_told_how_to_go_on(kernel: str) -> None:
+    again = f"try:\n{indent(START, '    ')}except Exception as error:\n    print(error)"
+    told = run(kernel, START, again, "asset.finish()")
+    assert "if its cell ran again, finish() the first or restart the kernel" in told[1]
+    assert Path("results/processing.json").exists()
 
 
 def texts(folder: Path) -> str:
