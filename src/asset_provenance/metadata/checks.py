@@ -189,7 +189,8 @@ def run_findings(
         yield found(
             "warning",
             f"its code is in a folder of one machine, where others cannot reach it: {code.url}",
-            "if it was committed, find it in a clone: asset-provenance resolve DIR --repo CLONE"
+            "if it was committed, find it in a clone: asset-provenance resolve DIR --repo CLONE; "
+            "else put it under git with a remote and run again"
             if is_known
             else "put the code under git with a remote and run again, or give its URL: "
             "ASSET_PROVENANCE_CODE_URL=https://...",
