@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -216,7 +217,7 @@ class DerivedAsset:
         state = (
             "is being recorded"
             if run.is_open
-            else f"ended without metadata; see asset-provenance recover {folder}"
+            else f"ended without metadata; see asset-provenance recover {shlex.quote(str(folder))}"
         )
         return notebook.asset_html(name, state, folder, self.records)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import threading
@@ -164,8 +165,9 @@ def _found(word: str) -> str:
         raise UsageError(f"there is no program {shown}; nothing was run")
     if os.path.isdir(word):  # noqa: PTH112
         raise UsageError(_not_run(word, "it is a folder"))
+    make = f"chmod +x {shlex.quote(shown)}"
     raise UsageError(
-        _not_run(word, f"it is not executable; make it so (chmod +x {shown}), or name what runs it")
+        _not_run(word, f"it is not executable; make it so ({make}), or name what runs it")
     )
 
 

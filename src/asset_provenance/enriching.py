@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -163,7 +164,7 @@ def _enriched(
                 f"the data asset {asset.id} ({service.page(asset.id)}) is the result of a "
                 "pipeline: what Code Ocean tells is the pipeline's own commit and image, not those "
                 "of the capsules that the processes ran in. Their commits are found with: "
-                f"asset-provenance resolve {amendment.folder} --repo CLONE"
+                f"asset-provenance resolve {shlex.quote(str(amendment.folder))} --repo CLONE"
             ],
         )
     facts = read_facts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +45,7 @@ def check_folder(plan: Plan, *, overwrite: bool) -> None:
             "asset-provenance recover %s",
             len(set(earlier)),
             plan.output_dir,
-            plan.output_dir,
+            shlex.quote(str(plan.output_dir)),
         )
     if plan.fragment is not None:  # its name is its own, whatever else lies there
         runs = len(list(plan.output_dir.glob(f"{plan.process_name}_*{FRAGMENT_ENDING}")))

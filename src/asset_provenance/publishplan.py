@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,7 +213,7 @@ def _against_journals(folder: Path, unasked: Unasked) -> Iterator[str]:
     for journal in unasked.journals:
         yield (
             f"{folder / journal} holds the record of a run that has no metadata or still goes on: "
-            f"asset-provenance recover {(folder / journal).parent}, or remove it"
+            f"asset-provenance recover {shlex.quote(str((folder / journal).parent))}, or remove it"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -90,13 +91,13 @@ def read_view(folder: Path) -> AssetView:
     if not any(found.values()):
         if problems:
             raise StorageError("\n".join(problems))
-        hint = "give the folder that holds the asset"
+        hint, named = "give the folder that holds the asset", shlex.quote(str(folder))
         if unfinished:
-            hint = f"a run has left its record there; see asset-provenance recover {folder}"
+            hint = f"a run has left its record there; see asset-provenance recover {named}"
         elif next(folder.glob(f"*{FRAGMENT_ENDING}"), None) is not None:
             hint = (
                 "it holds a stage of a pipeline; put all stages together with: asset-provenance "
-                f"merge {folder} ... --output DIR"
+                f"merge {named} ... --output DIR"
             )
         raise UsageError(
             f"there is neither {file_name(DATA_DESCRIPTION)} nor {file_name(_PROCESSING)} in "

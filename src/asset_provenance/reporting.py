@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,10 +91,13 @@ def _refuse_others(output: Path) -> None:
     if not os.path.lexists(output):
         if not output.absolute().parent.is_dir():
             parent = output.parent
-            raise UsageError(f"there is no folder {parent}: make it with mkdir -p {parent}")
+            raise UsageError(
+                f"there is no folder {parent}: make it with mkdir -p {shlex.quote(str(parent))}"
+            )
         return
     if output.is_dir():
-        raise UsageError(f"{output} is a folder; name a file in it: --output {output}/page.html")
+        page = shlex.quote(str(output / "page.html"))
+        raise UsageError(f"{output} is a folder; name a file in it: --output {page}")
     try:
         is_ours = output.is_file() and _OURS in _beginning(output)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import shlex
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -287,7 +288,7 @@ class Run:
             "failed" if block.status is ProcessStatus.FAILED else "was interrupted",
             self.journal.folder,
             " (the metadata in the output folder are of an earlier run)" if earlier else "",
-            self.output_dir,
+            shlex.quote(str(self.output_dir)),
         )
 
     def _write(self, block: ProcessRecord, *, is_raising: bool) -> None:
@@ -333,7 +334,7 @@ class Run:
                 "the record of the run is kept in %s: mend what is said above, and write the "
                 "metadata with: asset-provenance recover %s --accept-failed",
                 self.journal.folder,
-                self.output_dir,
+                shlex.quote(str(self.output_dir)),
             )
             if self._request.strict and not is_raising:
                 if isinstance(problem, ProvenanceError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import shlex
 
 from asset_provenance.recorder import open_recorders
 
@@ -33,5 +34,5 @@ def _tell() -> None:
                 "record with: asset-provenance recover %s",
                 recorder.block._record.name,
                 recorder.journal.folder,
-                recorder.output_dir,
+                shlex.quote(str(recorder.output_dir)),
             )

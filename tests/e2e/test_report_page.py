@@ -406,7 +406,7 @@ def test_what_cannot_be_done_is_said_with_what_mends_it(
     for arguments, told in (
         (["nowhere"], "there is no folder nowhere"),
         ([str(folder.parent)], "there is neither data_description.json nor processing.json"),
-        ([str(folder), "--output", "no/such/page.html"], "mkdir -p no/such"),
+        ([str(folder), "--output", "no such/page.html"], "mkdir -p 'no such'"),
         ([str(folder), "--output", str(folder)], f"{folder} is a folder"),
         ([str(folder), "--output", str(folder / "processing.json")], "is no page"),
         (["--nothing"], "Try: asset-provenance report --help"),

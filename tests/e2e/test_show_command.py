@@ -263,6 +263,16 @@ def test_misuse_gives_status_2_and_a_word(tmp_path: Path) -> None:
     assert "processing.json (that is a file): give the" in show(tmp_path / "processing.json").err
 
 
+def test_a_folder_with_a_space_in_its_name_is_one_word_in_the_command_to_copy(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my results"
+    record = folder / ".asset-provenance" / "1f"
+    record.mkdir(parents=True)
+    (record / "2e.jsonl").write_text("{}\n")
+    assert f"asset-provenance recover '{folder}'" in show(folder).err
+
+
 def test_a_folder_of_code_has_its_name_as_people_write_it(tmp_path: Path) -> None:
     url = "file:///home/ada/M%C3%A4use%20%26%20mehr"
     made = others(tmp_path / "asset", "smooth", code={"url": url})

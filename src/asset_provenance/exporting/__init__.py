@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def export_asset(folder: Path, form: Format, output: Path, *, overwrite: bool = 
     if read.unfinished:
         faults.append(
             "a run has left its record, or is still at work, and is not in the metadata: see "
-            f"asset-provenance recover {folder}"
+            f"asset-provenance recover {shlex.quote(str(folder))}"
         )
     content: dict[str, Any]
     if form == "ro-crate":

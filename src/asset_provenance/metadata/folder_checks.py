@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -118,7 +119,7 @@ def _how_to_complete(written: WrittenSet) -> str:
 
 
 def _how_to_recover(written: WrittenSet) -> str:
-    return f"asset-provenance recover {written.folder}, or run the analysis again"
+    return f"asset-provenance recover {shlex.quote(str(written.folder))}, or run the analysis again"
 
 
 def _look_at_listed_files(written: WrittenSet) -> None:

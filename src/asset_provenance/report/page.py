@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -126,6 +127,7 @@ def environment() -> Environment:
         "fitted": lambda text, cells: texts.fitted(texts.shown(text), cells),
         "moment": _moment,
         "size": words.size,
+        "as_word": lambda value: quote(str(value)),
         "link": texts.link,
         "curves": curves,
         "folding": values.of_text,
