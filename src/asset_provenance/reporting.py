@@ -88,6 +88,15 @@ def _refuse_inside(folder: Path) -> None:
 
 
 def _refuse_others(output: Path) -> None:
+    if output.is_dir():
+        page = shlex.quote(str(output / "page.html"))
+        raise UsageError(f"{output} is a folder; name a file in it: --output {page}")
+    if output.suffix.lower() not in ("", ".html", ".htm"):
+        page = shlex.quote(str(output.with_suffix(".html")))
+        raise UsageError(
+            f"the page is HTML, and {output} has the name of something else: --output {page} (a "
+            "browser prints it as PDF)"
+        )
     if not os.path.lexists(output):
         if not output.absolute().parent.is_dir():
             parent = output.parent
@@ -95,9 +104,6 @@ def _refuse_others(output: Path) -> None:
                 f"there is no folder {parent}: make it with mkdir -p {shlex.quote(str(parent))}"
             )
         return
-    if output.is_dir():
-        page = shlex.quote(str(output / "page.html"))
-        raise UsageError(f"{output} is a folder; name a file in it: --output {page}")
     try:
         is_ours = output.is_file() and _OURS in _beginning(output)
     except OSError as error:

@@ -252,6 +252,7 @@ def test_what_stands_in_the_way_is_said_with_what_mends_it(
     assert "is a folder" in refused("prov-json", tmp_path)
     assert "metadata file of assets" in refused("prov-json", tmp_path / "subject.json")
     assert "it can be zipped afterwards" in refused("ro-crate", tmp_path / "crate.zip")
+    assert "nothing is exported to the terminal" in refused("prov-json", "-")
     assert "an RO-Crate is a folder" in refused("ro-crate", there)
     assert "there is no folder" in refused("ro-crate", "crate", tmp_path / "none")
     assert "cannot be written" in refused("prov-json", there / "below.prov")

@@ -408,7 +408,8 @@ def test_what_cannot_be_done_is_said_with_what_mends_it(
         ([str(folder.parent)], "there is neither data_description.json nor processing.json"),
         ([str(folder), "--output", "no such/page.html"], "mkdir -p 'no such'"),
         ([str(folder), "--output", str(folder)], f"{folder} is a folder"),
-        ([str(folder), "--output", str(folder / "processing.json")], "is no page"),
+        ([str(folder), "--output", str(folder / "processing.json")], "the page is HTML"),
+        ([str(folder), "--output", "my page.pdf"], "--output 'my page.html'"),
         (["--nothing"], "Try: asset-provenance report --help"),
     ):
         assert main(["report", *arguments]) == 2

@@ -20,6 +20,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from asset_provenance.capture.capsule import Capsule, find_capsule
 from asset_provenance.capture.codefolder import code_folder
@@ -369,10 +370,15 @@ def tell_unreachable(url: str) -> None:
     """Warn of code that is in a folder of one machine; nothing for other code."""
     if url.startswith("file://") and url not in _warned:
         _warned.add(url)
+        # A program of the system, for want of a script: nobody can push that.
+        is_program = os.path.isfile(unquote(url.removeprefix("file://")))  # noqa: PTH113
         _logger.warning(
-            "others cannot reach the code in %s; push it to a remote that they can reach, or give "
-            "its URL: ASSET_PROVENANCE_CODE_URL=https://...",
+            "others cannot reach the code in %s; %s, or give its URL: "
+            "ASSET_PROVENANCE_CODE_URL=https://...",
             url,
+            "run it from a script that is under git"
+            if is_program
+            else "push it to a remote that they can reach",
         )
 
 

@@ -16,7 +16,7 @@ from asset_provenance.capture.gitasking import NoAnswerError, Question, Question
 from asset_provenance.capture.gitfiles import OBJECT_ID, find_root, git_folder
 from asset_provenance.capture.gitfilters import LFS, filters_of, large_file_id, running_filters
 from asset_provenance.capture.gitremotes import REMOTE_SETTINGS
-from asset_provenance.corefiles import JOURNAL_FOLDER
+from asset_provenance.corefiles import JOURNAL_FOLDER, MANIFEST
 
 __all__ = ["State", "Survey"]
 
@@ -213,6 +213,8 @@ class Survey:
         name = os.fsdecode(path).rstrip("/")
         if JOURNAL_FOLDER in name.split("/"):
             return True
+        if path.endswith(b"/") and os.path.isfile(os.path.join(self.root, name, MANIFEST)):  # noqa: PTH113, PTH118
+            return True  # the results of an earlier run
         inside = []
         for folder in without:
             relative = os.path.relpath(folder, os.path.realpath(self.root)).replace(os.sep, "/")

@@ -109,6 +109,8 @@ def _crate_file(output: Path) -> Path:
 
 
 def _refuse(path: Path, overwrite: bool) -> None:
+    if path.name == "-" and path.parent == Path():
+        raise UsageError("nothing is exported to the terminal: give the file that is to be written")
     if path.is_dir():
         raise UsageError(f"{path} is a folder: give the file that is to be written")
     if path.name in _OF_ASSETS:

@@ -192,7 +192,8 @@ def run_findings(
             "if it was committed, find it in a clone: asset-provenance resolve DIR --repo CLONE; "
             "else put it under git with a remote and run again"
             if is_known
-            else "put the code under git with a remote and run again, or give its URL: "
+            else "put the code, or the script that runs it, under git with a remote and run again, "
+            "or give its URL: "
             "ASSET_PROVENANCE_CODE_URL=https://...",
         )
 

@@ -53,6 +53,15 @@ def test_data_and_results_of_the_run_are_no_untracked_code(repo: Path) -> None:
     assert "data/, out [1]/, results/" in notes(ask(repo))
 
 
+def test_results_of_earlier_runs_are_no_untracked_code(repo: Path) -> None:
+    (repo / "first" / "provenance").mkdir(parents=True)
+    (repo / "first" / "provenance" / "asset-provenance.json").write_text("{}")
+    assert ask(repo).notes == ()
+    (repo / "second").mkdir()
+    (repo / "second" / "own.py").write_text("A = 1\n")
+    assert "not in the commit: second/" in notes(ask(repo))
+
+
 @pytest.mark.parametrize("around", [".", "..", "../elsewhere"])
 def test_a_folder_around_the_code_hides_nothing(repo: Path, around: str) -> None:
     (repo / "own.py").write_text("A = 1\n")
