@@ -166,7 +166,10 @@ def _of_assets(before: AssetView, after: AssetView) -> Iterator[Difference]:
     given = _parameters_of_run(before), _parameters_of_run(after)
     yield from _of_parameters(*given, before, after, "of the run")
     pipelines = [
-        {f"pipeline {one.name or one.url}": _version(one) for one in view.pipelines}
+        {
+            f"pipeline {one.name or one.url or 'without a name'}": _version(one)
+            for one in view.pipelines
+        }
         for view in (before, after)
     ]
     yield from of_mappings("code", *pipelines)
