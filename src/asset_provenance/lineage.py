@@ -59,7 +59,7 @@ def dependencies(records: Sequence[ProcessRecord]) -> Graph:
     A process depends on each whose files it was seen to read, or whose results it was given; on
     each that had ended before it started and says it wrote where this one says it reads; and on
     its direct children that completed. A process that reads what it or its parents write does not
-    depend on them.
+    depend on them. What one depends on is in the order of the records.
     """
     by_id = {record.id: record for record in records}
     graph: Graph = {record.id: [] for record in records}
@@ -87,7 +87,9 @@ def dependencies(records: Sequence[ProcessRecord]) -> Graph:
         parent = child.parent_id
         if parent in graph and child.status is ProcessStatus.COMPLETED:
             graph[parent].append(child.id)
-    return clean_graph(graph)
+    # In which order they were used may differ from one run of the same to the next.
+    place = {record.id: number for number, record in enumerate(records)}
+    return {one: sorted(on, key=place.__getitem__) for one, on in clean_graph(graph).items()}
 
 
 def written_paths(record: ProcessRecord) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -149,3 +150,10 @@ def test_dependencies_of_any_records_are_acyclic(data: st.DataObject) -> None:
 )
 def test_several_paths_have_their_common_folder(paths: tuple[str, ...], expected: str) -> None:
     assert lineage.common_path(paths) == expected
+
+
+def test_what_a_process_depends_on_is_in_the_order_of_the_records_whatever_was_used_first() -> None:
+    first, second = record("first", 0, 1), record("second", 0, 2)
+    for follows in (("first", "second"), ("second", "first")):
+        reader = replace(record("reader", 3, 4), follows=follows)
+        assert lineage.dependencies([first, second, reader])["reader"] == ["first", "second"]
