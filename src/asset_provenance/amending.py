@@ -14,6 +14,7 @@ from asset_provenance.corefiles import JOURNAL_FOLDER, file_name, parse_json, re
 from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.folder import OutputFolder
 from asset_provenance.metadata import writer
+from asset_provenance.views import as_objects
 
 __all__ = ["FOUND_BY", "Amendment", "add_note", "drop_note", "found_by"]
 
@@ -83,21 +84,14 @@ class Amendment:
     def codes(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Give each process with its code, and each pipeline, which is code itself."""
         for key in ("data_processes", "pipelines"):
-            for item in self._listed(key):
+            for item in as_objects(self.processing.get(key)):
                 code = item.get("code") if key == "data_processes" else item
                 if isinstance(code, dict):
                     yield item, code
 
-    def processes(self) -> Iterator[dict[str, Any]]:
+    def processes(self) -> list[dict[str, Any]]:
         """Give the processes."""
-        return self._listed("data_processes")
-
-    def _listed(self, key: str) -> Iterator[dict[str, Any]]:
-        listed = self.processing.get(key)
-        # What others wrote, or edited, may have any form.
-        return (
-            item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, dict)
-        )
+        return as_objects(self.processing.get("data_processes"))
 
     def tell_commits(self, commits: Mapping[str, str]) -> None:
         """Tell the commit wherever the notes of all name the id of a folder, by those ids."""

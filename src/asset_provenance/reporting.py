@@ -12,6 +12,7 @@ from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.reading import read_view
 from asset_provenance.report.page import page
 from asset_provenance.views import AssetView
+from asset_provenance.wholefile import write_whole
 
 __all__ = ["make_page", "write_page"]
 
@@ -63,7 +64,7 @@ def write_page(folder: Path, output: Path | None) -> Path:
     _refuse_others(output)  # at once: the check of an asset takes a while
     text = _page(view)
     try:
-        _write(output, text)
+        write_whole(output, text)
     except OSError as error:
         raise StorageError(
             f"{output} cannot be written: {error.strerror or error}; give another file: "
@@ -118,17 +119,6 @@ def _refuse_others(output: Path) -> None:
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_HEAD)
-
-
-def _write(output: Path, text: str) -> None:
-    part = output.with_name(f".{output.name[:50]}.{os.urandom(4).hex()}.part")
-    try:
-        with part.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        part.replace(output)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _as_file_name(name: str) -> str:

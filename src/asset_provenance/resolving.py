@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,7 @@ from asset_provenance.capture.gitfiles import find_clone
 from asset_provenance.capture.githistory import Commit, History
 from asset_provenance.capture.gitremotes import clone_urls
 from asset_provenance.errors import UsageError
+from asset_provenance.views import as_time
 
 __all__ = ["Resolution", "Resolved", "resolve"]
 
@@ -159,7 +160,7 @@ def _wanted(amendment: Amendment) -> Iterator[_Wanted]:
         tree = version[1] if version else found_by(item)
         if tree is not None:
             trees.add(tree)
-            begun = _time(item.get("start_date_time"))
+            begun = as_time(item.get("start_date_time"))
             process = None if item is code else item
             yield _Wanted(str(item.get("name")), tree, begun, code, process)
     notes = str(amendment.processing.get("notes") or "")
@@ -191,14 +192,6 @@ def choose(commits: Sequence[Commit], begun: datetime | None) -> Commit | None:
 def _is_of_a_release(tag: str) -> tuple[bool, bool]:
     """Order tags: names such as ``latest`` move, and a candidate is often tagged as the release."""
     return any(sign.isdigit() for sign in tag), _PRERELEASE.search(tag) is None
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _url(commit: Commit, urls: Mapping[str | None, str]) -> str | None:

@@ -55,13 +55,8 @@ class Run:
     ----------
     request
         What was asked for.
-    function, arguments
-        The decorated function and its bound arguments; None and nothing for a block.
-    file
-        The file that holds a block.
-    command
-        The code of a command, where a program is recorded that is not this one: then this one
-        only starts it and waits for it.
+    function, arguments, file, command
+        As :class:`asset_provenance.request.Opening` has them.
 
     Raises
     ------

@@ -17,11 +17,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import IO
 
 from asset_provenance.records import printable
 
-__all__ = ["TIMEOUT", "BrokenGitError", "NoAnswerError", "Question", "Questions"]
+__all__ = ["TIMEOUT", "BrokenGitError", "NoAnswerError", "Question", "Questions", "commit_time"]
 
 TIMEOUT = 10.0
 """Seconds for all questions about one work tree."""
@@ -295,3 +296,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(timeout=1)
     if process.stderr is not None:
         process.stderr.close()
+
+
+def commit_time(seconds: str) -> datetime:
+    """Give the time of a commit, as git tells it in seconds."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):  # git takes any number for a time
+        return datetime.max.replace(tzinfo=UTC)

@@ -9,9 +9,9 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from asset_provenance.capture.gitasking import Questions
+from asset_provenance.capture.gitasking import Questions, commit_time
 from asset_provenance.records import printable
 from asset_provenance.redaction import redact_text
 
@@ -69,7 +69,7 @@ class History:
         self._ask = Questions(folder, seconds, most=_MOST)
         answer = self._ask("log", *_ALL, "--date-order", "--format=%H %T %ct")
         lines = [line.split() for line in answer.decode("ascii", "replace").splitlines()]
-        self._commits = {commit: (tree, _time(int(time))) for commit, tree, time in lines}
+        self._commits = {commit: (tree, commit_time(time)) for commit, tree, time in lines}
         is_shallow = self._ask("rev-parse", "--is-shallow-repository").strip() == b"true"
         partial = self._ask("config", "--get-regexp", r"^remote\..*\.promisor$", accept=(0, 1))
         self.gaps = "shallow" if is_shallow else "partial" if partial else ""
@@ -174,10 +174,3 @@ class History:
 def _told(name: str) -> str:
     """Give a name that anybody may have given as it may be told: in text, and without secrets."""
     return printable(redact_text(name))
-
-
-def _time(seconds: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # git takes any number for a time
-        return datetime.max.replace(tzinfo=UTC)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from asset_provenance.capture.gitasking import Questions
+from asset_provenance.capture.gitasking import Questions, commit_time
 from asset_provenance.records import printable
 from asset_provenance.redaction import redact_text
 
@@ -108,17 +108,12 @@ def _log(ask: Questions, known: str, wanted: str) -> tuple[LoggedCommit, ...]:
     )  # fmt: skip
     parts = (part.split("\n", 2) for part in answer.decode("utf-8", "replace").split("\0"))
     return tuple(
-        LoggedCommit(commit, _time(seconds), printable(redact_text(subject.strip()))[:_LONGEST])
+        LoggedCommit(
+            commit, commit_time(seconds), printable(redact_text(subject.strip()))[:_LONGEST]
+        )
         for commit, seconds, subject in (part for part in parts if len(part) == 3)
     )
 
 
 def _count(ask: Questions, known: str, wanted: str) -> int:
     return int(ask("rev-list", "--count", f"{known}..{wanted}", "--"))
-
-
-def _time(seconds: str) -> datetime:
-    try:
-        return datetime.fromtimestamp(int(seconds), UTC)
-    except (ValueError, OverflowError, OSError):  # git takes any number for a time
-        return datetime.max.replace(tzinfo=UTC)

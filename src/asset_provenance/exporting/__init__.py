@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -21,6 +19,7 @@ from asset_provenance.corefiles import (
 from asset_provenance.errors import StorageError, UsageError
 from asset_provenance.exporting.sharing import for_others
 from asset_provenance.reading import read_view
+from asset_provenance.wholefile import write_whole
 
 __all__ = ["Exported", "Format", "export_asset"]
 
@@ -122,16 +121,9 @@ def _refuse(path: Path, overwrite: bool) -> None:
 
 
 def _write(path: Path, content: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(content, encoding="utf-8", newline="\n")
-            part.replace(path)
-        finally:
-            with suppress(OSError):
-                part.unlink()
+        write_whole(path, content)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error.strerror or error}; make its folder writable, or "
